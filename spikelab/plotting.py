@@ -45,6 +45,7 @@ PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, OCHRE, BLACK)
 FILLS = (SKY, ORANGE, GREEN, YELLOW, PURPLE, WHITE)
 DASHES = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 2, 1.2, 2)), (0, (3, 1.5)), (0, (6, 2, 1.2, 2, 1.2, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "X")
+SPIKE_MARKERS = ("v", "^", "D", "s", "o", "X")
 HATCHES = ("", "///", "...", "\\\\\\", "xx", "--")
 
 PAGE_WIDTH_INCHES = 6.0  # shown 720 px wide: 12 pt text is 20 px there and 10 px on a phone
@@ -150,7 +151,7 @@ def membrane(
     title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw membrane potentials with the threshold (dashed) and a triangle above each spike.
+    """Draw membrane potentials with the threshold (dashed) and a mark above each spike.
 
     Args:
         potential: ``[T]`` or ``[T, N]``, one curve for each of at most six neurons.
@@ -181,17 +182,26 @@ def membrane(
         dots = {"marker": "o", "markersize": 3.5} if len(u) <= 40 else {}
         ax.plot(time, u[:, i], color=PALETTE[i], linestyle=DASHES[i], label=names[i], **dots)
     if threshold is not None:
-        ax.axhline(threshold, color=GREY, linestyle=(0, (4, 3)), linewidth=1.5, label="threshold θ", zorder=1.5)
+        ax.axhline(threshold, color=GREY, linestyle=(0, (4, 3)), linewidth=1.5, label="_threshold", zorder=1.5)
+        _margin_note(ax, threshold, "θ")
     if marks is not None:
         top = max(float(u.max()), threshold if threshold is not None else -np.inf)
         height = (top - float(u.min())) or 1.0
-        for i in range(u.shape[1]):
-            fired = marks[:, i] != 0
-            row = np.full(int(fired.sum()), top + height * (0.07 + 0.08 * i))
-            who = "spike" if names[i] is None else f"spike, {names[i]}"
-            ax.plot(time[fired], row, "v", color=PALETTE[i], markersize=7, markeredgecolor=INK, label=who)
+        rows = [top + height * (0.08 + 0.08 * i) for i in range(u.shape[1])]
+        for i, row in enumerate(rows):
+            fired = time[marks[:, i] != 0]
+            ax.plot(
+                fired,
+                np.full(len(fired), row),
+                SPIKE_MARKERS[i],
+                color=PALETTE[i],
+                markeredgecolor=INK,
+                label=f"_spikes {i}",
+            )
+        _margin_note(ax, sum(rows) / len(rows), "spikes")
     ax.set(xlabel=time_label, ylabel=f"membrane potential U ({unit})")
-    return _finish(ax, title, legend=True)
+    _whole_steps(ax, dt_ms)
+    return _finish(ax, title, legend="above")
 
 
 def raster(
@@ -227,18 +237,19 @@ def raster(
     count = s.shape[1]
     size = float(np.clip(150 / count, 1.5, 14))
     on, row = np.nonzero(s > 0)
-    ax.plot(time[on], row, "|", color=INK, markersize=size, markeredgewidth=1.4 if count <= 120 else 1.0, label="ON")
+    marks = ax.plot(time[on], row, "|", color=INK, markersize=size, markeredgewidth=1.4 if count <= 120 else 1.0)
     off, row = np.nonzero(s < 0)
     if off.size:
+        marks[0].set_label("ON")
         ax.plot(time[off], row, "x", color=VERMILLION, markersize=max(4.0, 0.6 * size), label="OFF")
-        ax.legend(loc="best")
     margin = 0.5 * (time[1] - time[0]) if len(s) > 1 else 0.5
     ax.set(xlabel=time_label, ylabel=f"{rows} index", xlim=(time[0] - margin, time[-1] + margin))
     ax.set_ylim(-0.7, count - 0.3)
     ax.grid(False, axis="y")
     if count <= 12:
         ax.set_yticks(range(count))
-    return _finish(ax, title)
+    _whole_steps(ax, dt_ms)
+    return _finish(ax, title, legend="above")
 
 
 def fi_curve(
@@ -289,7 +300,7 @@ def fi_curve(
     if rheobase is not None:
         ax.axvline(rheobase, color=GREY, linestyle=":", linewidth=1.8, label="rheobase", zorder=1.5)
     ax.set(xlabel=drive_label, ylabel=rate_label)
-    return _finish(ax, title, legend=True)
+    return _finish(ax, title, legend="inside")
 
 
 def traces(
@@ -347,7 +358,7 @@ def traces(
     if "y" in log:
         ax.set_yscale("log")
     ax.set(xlabel=x_label, ylabel=y_label)
-    return _finish(ax, title, legend=True)
+    return _finish(ax, title, legend="inside")
 
 
 def kernel(
@@ -394,7 +405,8 @@ def kernel(
         )
     ax.axhline(0, color=INK, linewidth=0.8)
     ax.set(xlabel=lag_label, ylabel=y_label)
-    return _finish(ax, title, legend=True)
+    _whole_steps(ax, dt_ms)
+    return _finish(ax, title, legend="inside")
 
 
 def histogram(
@@ -441,7 +453,7 @@ def histogram(
         ax.set_yscale("log")
         ax.set_ylim(bottom=0.7)
     ax.set(xlabel=value_label, ylabel=count_label)
-    return _finish(ax, title, legend=True)
+    return _finish(ax, title, legend="inside")
 
 
 def bars(
@@ -486,7 +498,7 @@ def bars(
     ax.set_xticks(range(len(groups)), groups)
     ax.set_ylabel(y_label)
     ax.grid(False, axis="x")
-    return _finish(ax, title, legend=True)
+    return _finish(ax, title, legend="inside")
 
 
 def image(
@@ -528,15 +540,30 @@ def _axes(ax: Axes | None) -> Axes:
     return ax if ax is not None else panels(row_height=3.3)[1][0]
 
 
-def _finish(ax: Axes, title: str | None, *, legend: bool = False) -> Axes:
+def _finish(ax: Axes, title: str | None, *, legend: str = "") -> Axes:
+    """Set the title, and a legend inside the panel or (where there is no title) above it."""
     if title is not None:
         ax.set_title(title)
-    if legend:
-        handles, names = ax.get_legend_handles_labels()
-        unique = dict(zip(names, handles, strict=True))
-        if unique:
-            ax.legend(unique.values(), unique.keys(), loc="best")
+    handles, names = ax.get_legend_handles_labels()
+    unique = dict(zip(names, handles, strict=True))
+    if not legend or not unique:
+        return ax
+    if legend == "above" and not ax.get_title(loc="left"):
+        above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3, "frameon": False, "borderaxespad": 0.1}
+        ax.legend(unique.values(), unique.keys(), **above)
+    else:
+        ax.legend(unique.values(), unique.keys(), loc="best")
     return ax
+
+
+def _margin_note(ax: Axes, height: float, text: str) -> None:
+    """Write beside the right edge of the panel, at a height in data units."""
+    ax.annotate(text, (1, height), (5, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points", va="center")
+
+
+def _whole_steps(ax: Axes, dt_ms: float | None) -> None:
+    if dt_ms is None:
+        ax.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _time(steps: int, dt_ms: float | None, start: float, what: str = "time") -> tuple[np.ndarray, str]:
