@@ -62,8 +62,8 @@ class Surrogate:
 def fast_sigmoid(slope: float = 25.0) -> Surrogate:
     r"""Surrogate of SuperSpike: :math:`\varphi'(u) = 1 / (1 + k|u|)^2`.
 
-    Smooth forward: :math:`u / (1 + k|u|)`. The peak is 1 whatever the slope; a steeper slope narrows it. "SuperSpike" in
-    other libraries is this same function with another default slope.
+    Smooth forward: :math:`u / (1 + k|u|)`. The peak is 1 whatever the slope; a steeper slope narrows it. "SuperSpike"
+    in other libraries is this same function with another default slope.
 
     Args:
         slope: k, per unit of membrane; snnTorch's default is 25.
@@ -112,9 +112,7 @@ def sigmoid(slope: float = 25.0) -> Surrogate:
         s = torch.sigmoid(k * u)
         return k * s * (1 - s)
 
-    return Surrogate(
-        name=f"sigmoid(slope={k:g})", smooth=lambda u: torch.sigmoid(k * u), derivative=derivative
-    )
+    return Surrogate(name=f"sigmoid(slope={k:g})", smooth=lambda u: torch.sigmoid(k * u), derivative=derivative)
 
 
 def boxcar(width: float = 1.0) -> Surrogate:
@@ -139,21 +137,19 @@ def boxcar(width: float = 1.0) -> Surrogate:
 def exponential(tau: float = 1.0, scale: float = 1.0) -> Surrogate:
     r"""SLAYER's surrogate: :math:`\varphi'(u) = \frac{c}{\tau} e^{-|u|/\tau}`.
 
-    Smooth forward: the distribution function of a two-sided exponential, times c. SLAYER reads it as the probability
+    Smooth forward: the distribution function of a two-sided exponential, times 2c. SLAYER reads it as the probability
     density of a change of spiking state; its ``tauRho * theta`` is ``tau`` here and its ``scaleRho`` is ``scale``.
 
     Args:
         tau: width, in units of membrane.
-        scale: c, the area under the derivative.
+        scale: c, half the area under the derivative.
     Raises:
         ValueError: if ``tau`` or ``scale`` is not positive.
     """
     t, c = require_positive("tau", tau), require_positive("scale", scale)
     return Surrogate(
         name=f"exponential(tau={t:g}, scale={c:g})",
-        smooth=lambda u: (
-            c * torch.where(u < 0, 0.5 * torch.exp(-u.abs() / t), 1 - 0.5 * torch.exp(-u.abs() / t))
-        ),
+        smooth=lambda u: c * torch.where(u < 0, torch.exp(-u.abs() / t), 2 - torch.exp(-u.abs() / t)),
         derivative=lambda u: c / t * torch.exp(-u.abs() / t),
     )
 

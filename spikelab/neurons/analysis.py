@@ -219,7 +219,7 @@ def interspike_intervals(spikes: torch.Tensor, dt_ms: float = 1.0) -> torch.Tens
     Explained in chapter 01.
     """
     _require_spikes(spikes)
-    train, step = spikes.reshape(len(spikes), spikes[:0].numel() or -1).T.nonzero(as_tuple=True)
+    train, step = spikes.reshape(len(spikes), math.prod(spikes.shape[1:])).T.nonzero(as_tuple=True)
     same_train = train[1:] == train[:-1]
     return (step[1:] - step[:-1])[same_train].double() * require_positive("dt_ms", dt_ms, "ms")
 
