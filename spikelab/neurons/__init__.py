@@ -1,5 +1,27 @@
 """Spiking neurons, from the passive membrane to Hodgkin and Huxley (chapters 01 and 02)."""
 
+from spikelab.neurons.analysis import (
+    coefficient_of_variation,
+    crossing_times,
+    fano_factor,
+    firing_rate_hz,
+    interspike_intervals,
+    lif_rate_hz,
+    measured_fi_curve,
+    rheobase,
+    spike_times,
+)
+from spikelab.neurons.hodgkin_huxley import (
+    HHParameters,
+    HHState,
+    HHTrace,
+    gate_steady_state,
+    gate_time_constants,
+    hh_step,
+    ionic_current,
+    resting_state,
+    simulate,
+)
 from spikelab.neurons.integrate_and_fire import (
     LIF,
     LIFOutput,
@@ -11,15 +33,47 @@ from spikelab.neurons.integrate_and_fire import (
     lif_step,
     passive_membrane,
 )
+from spikelab.neurons.spike_response import (
+    SRMOutput,
+    alpha_kernel,
+    lif_kernels,
+    psp,
+    refractory_kernel,
+    srm,
+)
 
 __all__ = [
     "LIF",
+    "HHParameters",
+    "HHState",
+    "HHTrace",
     "LIFOutput",
     "LIFState",
+    "SRMOutput",
+    "alpha_kernel",
+    "coefficient_of_variation",
+    "crossing_times",
     "decay_from_tau",
+    "fano_factor",
+    "firing_rate_hz",
+    "gate_steady_state",
+    "gate_time_constants",
+    "hh_step",
     "integrate_and_fire",
+    "interspike_intervals",
+    "ionic_current",
     "lif",
+    "lif_kernels",
+    "lif_rate_hz",
     "lif_reference",
     "lif_step",
+    "measured_fi_curve",
     "passive_membrane",
+    "psp",
+    "refractory_kernel",
+    "resting_state",
+    "rheobase",
+    "simulate",
+    "spike_times",
+    "srm",
 ]
