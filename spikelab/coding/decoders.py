@@ -170,8 +170,8 @@ def phase_decode(spikes: torch.Tensor, period: int = 8) -> torch.Tensor:
 def delta_decode(events: torch.Tensor, threshold: float) -> torch.Tensor:
     """Rebuild a signal from its changes: θ times the running sum of the events.
 
-    As long as the signal moves by less than θ per step, the result stays within 2θ of it, and within θ once
-    it has caught up.
+    If the signal moves by less than θ per step, the result stays within θ of it, once it has caught up with
+    where the signal started.
 
     Args:
         events: 1, −1 or 0, ``[T, ...]``.
