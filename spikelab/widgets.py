@@ -121,6 +121,10 @@ def _frame(draw: Callable[[Any], Figure], value: Any, dpi: float) -> bytes:
                 raise ValueError(f"draw must return a matplotlib Figure, got {type(figure).__name__}{hint}")
             raw = io.BytesIO()
             figure.savefig(raw, format="png", dpi=dpi, bbox_inches=None)
+            interactive = matplotlib.is_interactive()
+        # The first figure of a notebook switches pyplot to interactive; leaving the context must not switch it back,
+        # or Jupyter would never show a later figure.
+        matplotlib.interactive(interactive)
     finally:
         for number in set(plt.get_fignums()) - before:
             plt.close(number)
