@@ -4,6 +4,7 @@ from __future__ import annotations
 
 
 def setup(app):
+    app.add_config_value("comments_config", {}, "html")  # Jupyter Book sets it even without sphinx_comments
     app.connect("config-inited", drop_launch_buttons_without_an_address)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
