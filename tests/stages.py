@@ -76,23 +76,14 @@ def all_stages() -> list[Stage]:
     lint = (python("-m", "ruff", "check", "."), python("-m", "ruff", "format", "--check", "."))
     covered = ("--cov=spikelab", "--cov-report=term:skip-covered", "--cov-fail-under=90")
     nbval = ("--nbval-lax", "--nbval-current-env", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider")
+    unit = pytest("tests/unit", "-n", "2", *covered)
+    book = (python("book/build.py", "--strict"), pytest("tests/book"))
     plan = [
         ("lint", "code and notebooks follow the rules in pyproject.toml", 60, *lint),
-        (
-            "unit",
-            "the library is right, and 90 % of its lines are tested",
-            300,
-            pytest("tests/unit", "-n", "2", *covered),
-        ),
+        ("unit", "the library is right, and 90 % of its lines are tested", 300, unit),
         ("contract", "exercises, solutions and wrong answers agree; nothing drifts", 480, pytest("tests/contract")),
         ("notebooks", "every lesson and every solution runs", 900, pytest(*nbval, *notebooks())),
-        (
-            "book",
-            "the book builds from clean without a warning",
-            600,
-            python("book/build.py", "--strict"),
-            pytest("tests/book"),
-        ),
+        ("book", "the book builds from clean without a warning", 600, *book),
         ("browser", "every page works in a browser and asks nothing of the network", 240, pytest("tests/browser")),
         ("grading", "a sample class goes through the whole grading cycle", 180, pytest("tests/grading")),
     ]
