@@ -1,6 +1,7 @@
 """nbgrader's settings for this course; `spikelab grade` and nbgrader's own commands both read them."""
 
 import os
+import sys
 
 from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
 from nbgrader.preprocessors import (
@@ -26,6 +27,11 @@ from spikelab.grading.repair import RepairSubmission
 from spikelab.grading.sandbox import SandboxExecute
 
 c = get_config()  # noqa: F821
+
+# nbgrader calls `alembic` by name when it makes a gradebook, also where the environment is not activated.
+commands = os.path.dirname(sys.executable)
+if commands not in os.environ.get("PATH", "").split(os.pathsep):
+    os.environ["PATH"] = os.pathsep.join([commands, os.environ.get("PATH", os.defpath)])
 
 # Folders: solutions/NN_slug/exercises.ipynb is the source, chapters/NN_slug/exercises.ipynb what students get.
 # Everything about students stays under grading/, which git ignores.

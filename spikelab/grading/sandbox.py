@@ -124,7 +124,7 @@ def run(nb: Any, limits: Limits, *, files: str | Path | None = None, command: li
 
 
 def spare_stderr(cell: Any) -> bool:
-    """Rename a cell's stderr to stdout, because nbgrader takes any stderr for a failure; return whether there was any."""
+    """Rename a cell's stderr to stdout, since nbgrader takes it for a failure; return whether there was any."""
     found = False
     for output in cell.get("outputs", []):
         if output.output_type == "stream" and output.name == "stderr":
