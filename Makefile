@@ -1,6 +1,6 @@
 # The course's commands. `make` lists them. Each first makes .venv from requirements.lock, or brings it up to date.
 #   make PYTHON=python3.12         with that Python (3.11 to 3.13); without it the first that fits
-#   make TORCH_INDEX=address       take torch from that index (the CPU builds, for example)
+#   make TORCH_INDEX=address       look for torch in that index too (its CPU builds, for example)
 
 PYTHON ?=
 TORCH_INDEX ?=
