@@ -126,18 +126,15 @@ def draw(spikes: np.ndarray, membrane: np.ndarray) -> plt.Figure:
     return figure
 
 
-def main() -> None:
-
+def main(target: Path) -> None:
+    """Simulate, draw and write the picture."""
     with plt.rc_context(plotting.style_parameters()):
         figure = draw(*watch(cat()))
         raw = io.BytesIO()
         figure.savefig(raw, format="png", dpi=180)
         plt.close(figure)
-    picture = Image.open(raw).convert("RGB").quantize(24, dither=Image.Dither.NONE)
-    target = Path(__file__).with_suffix(".png")
-    picture.save(target, optimize=True)
-    print(f"{target.name}: {picture.width} x {picture.height} pixels, {target.stat().st_size / 1000:.0f} kB")
+    Image.open(raw).convert("RGB").quantize(24, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(__file__).with_suffix(".png"))
