@@ -49,7 +49,7 @@ def poisson(
         ValueError: if ``x`` leaves [0, 1], a constant is not positive, ``max_rate_hz`` exceeds one spike
             per step, or ``generator`` is no ``torch.Generator`` of that device.
 
-    Explained in chapter 03. Source: paper 1, section III; bit-equal to ``snntorch.spikegen.rate`` under one
+    Explained in chapter 03. Source: paper 1, section IV; bit-equal to ``snntorch.spikegen.rate`` under one
     seed with the defaults (1000 Hz, 1 ms).
     """
     _require_intensities(x)
