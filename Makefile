@@ -10,7 +10,7 @@ PY = .venv/bin/python
 ENVIRONMENT = TORCH_INDEX='$(TORCH_INDEX)' sh .ci/environment '$(PYTHON)'
 
 .DEFAULT_GOAL := help
-.PHONY: help book lab test quick release grade-demo bench lock env clean distclean
+.PHONY: help book lab test quick release grade-demo bench lock strip env clean distclean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,10 @@ env: ## make .venv, or bring it up to date, and nothing else
 lock: env ## pin anew what pyproject.toml asks for: UPGRADE="name ..." or UPGRADE=all
 	@echo "lock: resolving pyproject.toml into requirements.lock"
 	@sh .ci/lock '$(UPGRADE)'
+
+strip: env ## take outputs and traces of the editor out of lessons and solutions
+	@echo "strip: outputs, counters and editor's metadata leave the lessons and solutions; cell ids stay"
+	@$(PY) .ci/strip.py
 
 clean: ## remove the built book and the caches of tests and linters
 	@echo "clean: removing _build, the caches of pytest and ruff, coverage data"

@@ -73,7 +73,8 @@ def notebooks(root: Path = ROOT) -> list[str]:
 
 
 def all_stages() -> list[Stage]:
-    lint = (python("-m", "ruff", "check", "."), python("-m", "ruff", "format", "--check", "."))
+    ruff = (python("-m", "ruff", "check", "."), python("-m", "ruff", "format", "--check", "."))
+    lint = (*ruff, python(".ci/strip.py", "--check"))
     covered = ("--cov=spikelab", "--cov-report=term:skip-covered", "--cov-fail-under=90")
     nbval = ("--nbval-lax", "--nbval-current-env", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider")
     unit = pytest("tests/unit", "-n", "2", *covered)
