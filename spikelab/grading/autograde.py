@@ -148,6 +148,21 @@ def autograde(
 
     Explained in the instructor guide.
     """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=SAWarning)  # nbgrader's own, about its queries
+        return _autograde(course, chapter, students, force, jobs, limits, command, report)
+
+
+def _autograde(
+    course: Course,
+    chapter: str,
+    students: list[str] | None,
+    force: bool,
+    jobs: int | None,
+    limits: Limits | None,
+    command: list[str] | None,
+    report: Callable[[Graded], None],
+) -> list[Graded]:
     there = submitted(course, chapter)
     absent = sorted(set(students or ()) - set(there))
     if absent:
@@ -159,7 +174,6 @@ def autograde(
     register(course, chapter)
     against = _digest((course.solutions / chapter / NOTEBOOK).read_bytes(), os.environ.get(TERM_SEED_VARIABLE, ""))
     finished: dict[str, Graded] = {}
-    warnings.filterwarnings("ignore", category=SAWarning)  # nbgrader's own, about its queries
 
     def finish(graded: Graded) -> None:
         finished[graded.student] = graded
