@@ -16,6 +16,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import spikelab
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -76,6 +78,12 @@ def installed_needs(name: str, extras: frozenset[str], seen: set[tuple[str, froz
             yield child
             if not FROM_TORCH.match(child):
                 yield from installed_needs(child, frozenset(need.extras), seen)
+
+
+def test_the_version_is_the_same_wherever_it_is_written():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"]
+    heading = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {PROJECT["version"], spikelab.__version__, cited, heading[1]} == {PROJECT["version"]}
 
 
 def test_every_pin_is_one_exact_version():
