@@ -79,7 +79,7 @@ def build(strict: bool) -> int:
         lines = log.read_text(encoding="utf-8").splitlines()
         shutil.copyfile(log, BUILD / "book.log")
         times = _run_times(lines)
-        problems = _failed_cells(new / "html" / "reports") + _warnings(lines)
+        problems = _failed_cells(new / "html" / "reports") + _warnings(lines, new / "jupyter_execute")
         fatal = [text for kind, text in problems if kind != "warning" or strict]
         if isinstance(outcome, BaseException):
             fatal.append(f"{type(outcome).__name__}: {outcome}")
@@ -157,7 +157,7 @@ def _failed_cells(reports: Path) -> list[tuple[str, str]]:
     return failures
 
 
-def _warnings(lines: list[str]) -> list[tuple[str, str]]:
+def _warnings(lines: list[str], executed: Path) -> list[tuple[str, str]]:
     """Return every warning and error in the log, with cells named instead of line numbers."""
     problems = []
     for line in lines:
@@ -166,6 +166,8 @@ def _warnings(lines: list[str]) -> list[tuple[str, str]]:
             continue  # failed cells have their own report
         level = "warning" if found["level"] == "WARNING" else "error"
         text = f"{_where(found['where'] or '')}{level}: {found['text']}"
+        if "[mystnb.stderr]" in line:
+            level, text = "warning", f"{_where(found['where'])}wrote to stderr: {_stderr(found['where'], executed)}"
         if (level, text) not in problems:
             problems.append((level, text))
     return problems
@@ -180,6 +182,18 @@ def _where(place: str) -> str:
     # MyST-NB gives cell i (from 0), line n the number 10000 (i + 1) + n
     index, line = int(number) // 10000 - 1, int(number) % 10000
     return f"{_short(path)}, {_cell_name(Path(path), index)}, line {line}: "
+
+
+def _stderr(place: str, executed: Path) -> str:
+    """Return what a cell wrote to stderr: the line that names a warning or error, or its beginning."""
+    path, _, number = place.rpartition(":")
+    cells = _cells(executed / Path(path).relative_to(ROOT))
+    index = int(number) // 10000 - 1
+    outputs = cells[index].get("outputs", []) if index < len(cells) else []
+    lines = [
+        line for output in outputs if output.get("name") == "stderr" for line in "".join(output["text"]).splitlines()
+    ]
+    return next((line.strip() for line in lines if "Warning" in line or "Error" in line), " ".join(lines)[:200])
 
 
 def _cell_with_source(notebook: Path, source: str) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 BOOK = Path(__file__).resolve().parent
 VENDOR = BOOK / "_static" / "vendor"
 
-# package: (folder under vendor/, what to take from the archive, a prefix of the archive to drop)
+# package: (folder under vendor/, what to take from the archive)
 PACKAGES = {
     "mathjax": (
         "mathjax",
@@ -34,13 +34,11 @@ PACKAGES = {
             "es5/sre/mathmaps/en.json",
             "es5/sre/mathmaps/nemeth.json",
         ),
-        "",
     ),
-    "requirejs": ("requirejs", ("require.js", "README.md"), ""),
+    "requirejs": ("requirejs", ("require.js", "README.md")),
     "@jupyter-widgets/html-manager": (
         "html-manager",
         ("dist/embed.js.LICENSE.txt", "dist/embed-amd.js", "dist/*.woff2"),  # with the icon fonts that it refers to
-        "dist/",
     ),
 }
 
@@ -111,7 +109,7 @@ def _check(archive: Path, name: str, integrity: str) -> None:
 
 
 def _take(archive: Path, name: str, fresh: Path) -> None:
-    folder, patterns, drop = PACKAGES[name]
+    folder, patterns = PACKAGES[name]
     found = set()
     with tarfile.open(archive) as tar:
         for member in tar:
@@ -121,7 +119,7 @@ def _take(archive: Path, name: str, fresh: Path) -> None:
             if not member.isfile() or not matching or ".." in path.parts:
                 continue
             found.update(matching)
-            target = fresh / folder / inside.removeprefix(drop)
+            target = fresh / folder / inside
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(tar.extractfile(member).read())
     absent = [pattern for pattern in patterns if pattern not in found]
