@@ -230,13 +230,13 @@ def _failure(cell: Any) -> str | None:
     score, maximum = determine_grade(cell, _silent())
     if score == maximum:
         return None
+    if any(output.get("ename") == "CellTimeoutError" for output in cell.outputs):
+        return "it took too long and was interrupted: is there a loop that never ends?"
     for output in cell.outputs:
         if output.output_type == "error":
             value = ESCAPES.sub("", output.evalue).strip()
             if output.ename == "AssertionError":
                 return value or f"an assert without a message failed: {_failing_line(output)}"
-            if output.ename == "CellTimeoutError":
-                return "it took too long and was interrupted: is there a loop that never ends?"
             return f"{output.ename}: {value}"
     return f"{score:g} of {maximum:g} points"
 

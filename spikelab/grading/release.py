@@ -27,8 +27,6 @@ class StableNotebook(NbGraderPreprocessor):
             name = nbgrader_of(cell).get("grade_id")
             if name:
                 cell["id"] = name
-            if not cell.get("id"):
-                raise RuntimeError("every cell of a source notebook needs an id (nbformat 4.5)")
             for key in ("collapsed", "ExecuteTime", "execution", "jupyter", "scrolled", "trusted", "vscode"):
                 cell.metadata.pop(key, None)
         return nb, resources
@@ -65,7 +63,10 @@ def fresh_release(course: Course, chapter: str) -> dict[str, bytes]:
     from nbgrader.converters.base import NbGraderException
     from nbgrader.coursedir import CourseDirectory
 
-    read_notebook(course.solutions / chapter / NOTEBOOK)
+    source = read_notebook(course.solutions / chapter / NOTEBOOK)
+    nameless = [number for number, cell in enumerate(source["cells"], 1) if not cell.get("id")]
+    if nameless:  # nbformat would invent another id each time
+        raise CourseError(f"cannot release {chapter}: cell {nameless[0]} needs an id (nbformat 4.5)")
     with tempfile.TemporaryDirectory(prefix="spikelab-release-") as folder:
         config = course.config()
         config.SaveCells.enabled = False
@@ -78,7 +79,7 @@ def fresh_release(course: Course, chapter: str) -> dict[str, bytes]:
         try:
             converter.start()
         except (NbGraderException, SystemExit):
-            raise CourseError(f"nbgrader cannot release {chapter}: {last_line(errors)}") from None
+            raise CourseError(f"cannot release {chapter}: nbgrader says {last_line(errors)}") from None
         made = Path(folder) / chapter
         files = sorted(path for path in made.rglob("*") if path.is_file())
         return {path.relative_to(made).as_posix(): path.read_bytes() for path in files}
