@@ -317,8 +317,8 @@ def _task_problems(cells: list[dict[str, Any]], tasks: list[Task], meta: dict[st
         if not any(task.id in objectives[name] for name in named & set(objectives)):
             found.append(f"{task.id}-prompt: does not name the objective it meets")
         if task.manual:
-            if "rubric" not in prompt.lower() or "|" not in prompt:
-                found.append(f"{task.id}-prompt: an open task needs a rubric (a table)")
+            if not re.search(r"^\|.*\bpoints?\b.*\|", prompt, re.IGNORECASE | re.MULTILINE):
+                found.append(f"{task.id}-prompt: an open task needs a rubric (a table with a column of points)")
             continue
         if task.cell != TEST_PREFIX + task.id:
             found.append(f"{task.cell}: the test of a task is called {TEST_PREFIX}<task>")
