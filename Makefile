@@ -21,7 +21,8 @@ book: env ## build the book, every lesson executed: _build/html/index.html
 
 lab: env ## open JupyterLab on the chapters
 	@echo "lab: opening JupyterLab on chapters/ (Ctrl-C ends it)"
-	@$(PY) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/chapters
+	@root=; [ "$$(id -u)" -ne 0 ] || root=--allow-root; \
+	$(PY) -m jupyterlab $$root --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/chapters
 
 test: env ## run every stage of the tests, as CI does
 	@echo "test: every stage of tests/stages.py"
