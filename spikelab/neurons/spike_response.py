@@ -215,7 +215,7 @@ def _alpha(tau: float, dt: float, height: float, cutoff: float, dtype: torch.dty
     values = []
     while True:
         t = len(values) * dt
-        value = height * t / tau * math.exp(1 - t / tau)
+        value = height * t / tau * math.exp(1 - t / tau) + 0.0  # -0.0 becomes 0.0
         if t > tau and abs(value) < cutoff:
             return _cast(torch.tensor(values, dtype=torch.float64), dtype)
         values.append(value)

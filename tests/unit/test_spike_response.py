@@ -41,6 +41,7 @@ def test_a_lower_cutoff_keeps_more():
 def test_refractory_kernel_of_slayers_example():
     kernel = refractory_kernel(1.0, 10.0, dtype=torch.float64)
     assert kernel[:4].tolist() == pytest.approx([0, -20, -14.715, -8.120], abs=5e-4)
+    assert str(float(kernel[0])) == "0.0"  # not -0.0, which would print so
     assert float(kernel.min()) == -20
     assert abs(float(kernel[-1])) >= 0.01
     assert 20 * len(kernel) * math.exp(1 - len(kernel)) < 0.01  # the cut is in units of the membrane
