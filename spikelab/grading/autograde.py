@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ from spikelab.grading.course import (
     NOTEBOOK,
     Course,
     CourseError,
+    OneStudent,
     last_line,
     quiet_log,
     read_notebook,
@@ -61,7 +61,7 @@ class Graded(NamedTuple):
     skipped: bool = False
 
 
-class _Sanitize(Autograde):
+class _Sanitize(OneStudent, Autograde):
     """First half of nbgrader's autograding: copy the files and mend the notebook."""
 
     def convert_single_notebook(self, notebook_filename: str) -> None:
@@ -73,7 +73,7 @@ class _Sanitize(Autograde):
         pass
 
 
-class _Record(Autograde):
+class _Record(OneStudent, Autograde):
     """Second half: take the executed notebook, enter the scores, write it."""
 
     executed: Any = None
@@ -203,7 +203,7 @@ def _autograde(
                 finish(_record(course, chapter, student, key, executed, seconds))
             except Exception as error:  # whatever it is, the others are graded
                 problem = {"kind": UNREADABLE, "detail": f"could not be graded: {type(error).__name__}: {error}"}
-                finish(_refuse(course, chapter, student, key, problem))
+                finish(_refuse(course, chapter, student, {}, problem))  # no key: the next run tries again
     finally:
         pool.shutdown(cancel_futures=True)
     return [finished[student] for student in sorted(finished)]
@@ -239,7 +239,7 @@ def _sanitize(course: Course, chapter: str, student: str) -> dict[str, str] | No
 def _convert(course: Course, chapter: str, student: str, kind: type[Autograde], executed: Any = None) -> None:
     config = course.config()
     config.CourseDirectory.assignment_id = chapter
-    config.CourseDirectory.student_id = glob.escape(student)
+    config.CourseDirectory.student_id = student
     log, errors = quiet_log()
     converter = kind(coursedir=CourseDirectory(config=config, log=log), config=config, log=log, force=True)
     if executed is not None:

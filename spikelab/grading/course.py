@@ -152,6 +152,21 @@ def tasks_of(notebook: dict[str, Any]) -> list[Task]:
     return tasks
 
 
+class OneStudent:
+    """For nbgrader's converters: take the student's id literally, where nbgrader takes it for a pattern of files."""
+
+    def init_notebooks(self) -> None:
+        """Find the one notebook there is to convert."""
+        from nbgrader.converters.base import NbGraderException
+
+        folder = Path(self._format_source(self.coursedir.assignment_id, self.coursedir.student_id))
+        if not (folder / NOTEBOOK).is_file():
+            self.log.error(f"there is no {folder / NOTEBOOK}")
+            raise NbGraderException(f"there is no {folder / NOTEBOOK}")
+        self.notebooks = []
+        self.assignments = {str(folder): [str(folder / NOTEBOOK)]}
+
+
 def quiet_log() -> tuple[logging.Logger, list[str]]:
     """Return a logger for nbgrader's own messages and the list that collects its errors."""
     errors: list[str] = []

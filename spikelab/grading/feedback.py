@@ -104,23 +104,24 @@ def write_feedback(course: Any, chapter: str, students: list[str]) -> tuple[list
 
     Explained in the instructor guide.
     """
-    import glob
-
     from nbgrader.converters import GenerateFeedback
     from nbgrader.converters.base import NbGraderException
     from nbgrader.coursedir import CourseDirectory
 
-    from spikelab.grading.course import last_line, quiet_log
+    from spikelab.grading.course import OneStudent, last_line, quiet_log
+
+    class Feedback(OneStudent, GenerateFeedback):
+        pass
 
     pages, failures = [], {}
     for student in students:
         config = course.config()
         config.CourseDirectory.assignment_id = chapter
-        config.CourseDirectory.student_id = glob.escape(student)
+        config.CourseDirectory.student_id = student
         log, errors = quiet_log()
         directory = CourseDirectory(config=config, log=log)
         try:
-            GenerateFeedback(coursedir=directory, config=config, log=log, force=True).start()
+            Feedback(coursedir=directory, config=config, log=log, force=True).start()
         except (NbGraderException, SystemExit):
             failures[student] = last_line(errors)
             continue

@@ -58,10 +58,10 @@ def grade_table(course: Course, chapter: str) -> GradeTable:
     about = course.config().CourseDirectory
     with Gradebook(about.db_url, about.course_id) as gradebook:
         try:
-            submissions = gradebook.assignment_submissions(chapter)
+            gradebook.find_assignment(chapter)
         except MissingEntry:
             raise CourseError(f"{chapter} is not in the gradebook: run `spikelab grade run {chapter}`") from None
-        for submission in submissions:
+        for submission in gradebook.assignment_submissions(chapter):
             grades = {grade.name: grade for notebook in submission.notebooks for grade in notebook.grades}
             scores: dict[str, float | None] = {}
             for task in tasks:

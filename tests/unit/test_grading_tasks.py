@@ -21,9 +21,7 @@ def test_attempt_returns_what_the_function_returned():
 
 
 def test_attempt_names_the_exception_and_gives_the_hint():
-    with pytest.raises(
-        AssertionError, match=r"`root` raised IndexError: list index .*\. Is x negative\?"
-    ) as caught:
+    with pytest.raises(AssertionError, match=r"`root` raised IndexError: list index .*\. Is x negative\?") as caught:
         attempt(root, -1.0, hint="Is x negative?")
     assert caught.value.__suppress_context__  # no second traceback that quotes the test cell
 
