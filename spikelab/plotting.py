@@ -57,7 +57,7 @@ def style_parameters() -> dict[str, Any]:
 
     return {
         "figure.figsize": (PAGE_WIDTH_INCHES, 3.3),
-        "figure.dpi": 100,
+        "figure.dpi": 120,
         "savefig.dpi": 144,
         "figure.facecolor": WHITE,
         "savefig.facecolor": WHITE,
@@ -187,7 +187,7 @@ def membrane(
     if marks is not None:
         top = max(float(u.max()), threshold if threshold is not None else -np.inf)
         height = (top - float(u.min())) or 1.0
-        rows = [top + height * (0.08 + 0.08 * i) for i in range(u.shape[1])]
+        rows = [top + height * (0.08 + 0.11 * i) for i in range(u.shape[1])]
         for i, row in enumerate(rows):
             fired = time[marks[:, i] != 0]
             ax.plot(
