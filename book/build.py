@@ -31,7 +31,7 @@ PASSING = ("__pycache__", ".ipynb_checkpoints", "vendor", ".stamp")  # parts of 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 PROBLEM = re.compile(r"^(?:(?P<where>\S.*?): )?(?P<level>WARNING|ERROR|CRITICAL|SEVERE): (?P<text>.+)$")
 EXECUTED = re.compile(r"^(?P<path>.+?): Executed notebook in (?P<seconds>[\d.]+) seconds")
-RULE = "-" * 18  # nbclient's line above and below the source of a cell that failed
+RULE = re.compile(r"^-{18,}$", re.MULTILINE)  # nbclient's lines around the source of a cell that failed
 
 
 class Log(io.TextIOBase):
@@ -145,8 +145,8 @@ def _failed_cells(reports: Path) -> list[tuple[str, str]]:
         page = report.relative_to(reports).as_posix().removesuffix(".err.log")
         notebook = ROOT / f"{page}.ipynb"
         text = ANSI.sub("", report.read_text(encoding="utf-8")).strip()
-        parts = text.split(RULE + "\n")
-        cell = _cell_with_source(notebook, parts[1].rstrip("\n")) if len(parts) > 2 else "a cell"
+        parts = RULE.split(text)
+        cell = _cell_with_source(notebook, parts[1].strip()) if len(parts) > 2 else "a cell"
         why = next((line for line in reversed(text.splitlines()) if line.strip()), "no message").strip()
         if re.fullmatch(r"\w+:?", why):  # an error without a message: add the line that raised it
             arrows = re.findall(r"^-+> *\d+ (.+)$", text, flags=re.MULTILINE)
@@ -197,10 +197,11 @@ def _stderr(place: str, executed: Path) -> str:
 
 
 def _cell_with_source(notebook: Path, source: str) -> str:
+    head = source.partition("\n...\n")[0]  # of a cell that took too long only the ends are shown
     for index, cell in enumerate(_cells(notebook)):
-        if cell["cell_type"] == "code" and "".join(cell["source"]).strip() == source.strip():
+        if cell["cell_type"] == "code" and "".join(cell["source"]).strip().startswith(head):
             return _cell_name(notebook, index)
-    return f"the cell that begins with {source.strip().splitlines()[0]!r}" if source.strip() else "a cell"
+    return f"the cell that begins with {source.splitlines()[0]!r}" if source else "a cell"
 
 
 def _cell_name(notebook: Path, index: int) -> str:

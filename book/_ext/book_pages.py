@@ -1,11 +1,17 @@
-"""What the book's theme needs to be told page by page."""
+"""What this book needs beyond Jupyter Book."""
 
 from __future__ import annotations
+
+from docutils import nodes
+from sphinx.transforms import SphinxTransform
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def setup(app):
     app.add_config_value("comments_config", {}, "html")  # Jupyter Book sets it even without sphinx_comments
     app.connect("config-inited", drop_launch_buttons_without_an_address)
+    app.add_transform(CaptionOnlyPictures)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -13,3 +19,23 @@ def drop_launch_buttons_without_an_address(app, config):
     """The theme builds a Binder link from repository.url and breaks if there is none."""
     if not config.html_theme_options.get("repository_url"):
         config.html_theme_options.pop("launch_buttons", None)
+
+
+class CaptionOnlyPictures(SphinxTransform):
+    """Take text that a cell shows beside its picture out of the figure.
+
+    MyST-NB gives the caption in a cell's metadata to every rich output of the cell, so that a line of Markdown would
+    become a numbered figure of its own.
+    """
+
+    default_priority = 400  # before figures get numbers and labels
+
+    def apply(self, **kwargs):
+        for figure in list(self.document.findall(nodes.figure)):
+            if not any(_is_picture(node) for node in figure.findall(nodes.Element)):
+                content = [child for child in figure if not isinstance(child, (nodes.caption, nodes.legend))]
+                figure.replace_self(content)
+
+
+def _is_picture(node: nodes.Element) -> bool:
+    return isinstance(node, nodes.image) or node.get("mime_type") == WIDGET
