@@ -48,14 +48,14 @@ class Rehearsal(NamedTuple):
     Attributes:
         solution: ``{term seed: {test cell: Outcome}}`` with the solution.
         student: ``{test cell: Outcome}`` of the untouched student notebook.
-        wrong: ``{task: {name of the wrong answer: Outcome}}``.
+        wrong: ``{task: {name of the wrong answer: one Outcome per term seed}}``.
         broken: ``{cell: message}`` of other cells of the solution that raise.
         seconds: wall clock of all of it.
     """
 
     solution: dict[str, dict[str, Outcome]]
     student: dict[str, Outcome]
-    wrong: dict[str, dict[str, Outcome]]
+    wrong: dict[str, dict[str, list[Outcome]]]
     broken: dict[str, str]
     seconds: float
 
@@ -111,7 +111,10 @@ def rehearse(
     return Rehearsal(
         {seed: outcomes(given) for seed, given in found["solution"].items()},
         outcomes(found["student"]),
-        {task: outcomes(given) for task, given in found["wrong"].items()},
+        {
+            task: {name: [Outcome(*values) for values in given] for name, given in answers.items()}
+            for task, answers in found["wrong"].items()
+        },
         found["broken"],
         found["seconds"],
     )
@@ -187,7 +190,7 @@ def _rehearse(job: dict[str, Any]) -> dict[str, Any]:
     begun, cell_s = time.perf_counter(), job["cell_s"]
     names = _namespace()
     solution: dict[str, dict[str, Outcome]] = {seed: {} for seed in TERM_SEEDS}
-    wrong: dict[str, dict[str, Outcome]] = {}
+    wrong: dict[str, dict[str, list[Outcome]]] = {}
     broken: dict[str, str] = {}
     before: dict[str, dict[str, Any]] = {}
     between: list[dict[str, Any]] = []
@@ -210,12 +213,13 @@ def _rehearse(job: dict[str, Any]) -> dict[str, Any]:
             solution[seed][cell["id"]] = _seeded(seed, lambda c=cell, n=copy: _run_cells([c], n, cell_s))
         wrong[task] = {}
         for answer in job["wrong"].get(task, []):
-            torch.set_rng_state(state)
-            attempt = {"id": f"{task}-wrong", "source": answer["code"]}
-            start = dict(before.get(task, names))
-            wrong[task][answer["name"]] = _seeded(
-                TERM_SEEDS[0], lambda c=[attempt, *between, cell], n=start: _run_cells(c, n, cell_s)
-            )
+            cells = [{"id": f"{task}-wrong", "source": answer["code"]}, *between, cell]
+            wrong[task][answer["name"]] = []
+            for seed in TERM_SEEDS:
+                torch.set_rng_state(state)
+                start = dict(before.get(task, names))
+                outcome = _seeded(seed, lambda c=cells, n=start: _run_cells(c, n, cell_s))
+                wrong[task][answer["name"]].append(outcome)
         torch.set_rng_state(state)
     student: dict[str, Outcome] = {}
     names = _namespace()

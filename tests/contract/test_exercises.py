@@ -5,6 +5,7 @@ import re
 
 from course_chapters import CAUGHT, COURSE, Chapter, committed_notebooks
 
+from spikelab.grading.contract import TERM_SEEDS
 from spikelab.grading.course import NOTEBOOK, is_test, read_meta, read_notebook, source_of, tasks_of
 from spikelab.grading.demo import secret_lines
 from spikelab.grading.lint import committed_problems, exercise_problems, lesson_problems, meta_problems
@@ -66,12 +67,12 @@ def test_every_autograded_task_has_three_wrong_answers(chapter):
 def test_wrong_answer_earns_less_than_full_and_gets_its_hint(wrong_answer, record_property):
     name, task, answer = wrong_answer
     record_property(CAUGHT, "missed")
-    outcome = Chapter(name).rehearsal.wrong.get(task, {}).get(answer.name)
-    assert outcome is not None, f"there is no autograded task {task}"
-    assert not outcome.passed, f"{task}: the wrong answer {answer.name!r} earns full points"
-    assert answer.hint in outcome.message, (
-        f"{task}: {answer.name!r} should be told {answer.hint!r}, but reads: {outcome.message}"
-    )
+    outcomes = Chapter(name).rehearsal.wrong.get(task, {}).get(answer.name)
+    assert outcomes, f"there is no autograded task {task}"
+    for seed, outcome in zip(TERM_SEEDS, outcomes, strict=True):
+        where = f"{task}: with SPIKELAB_TERM_SEED={seed!r} the wrong answer {answer.name!r}"
+        assert not outcome.passed, f"{where} earns full points"
+        assert answer.hint in outcome.message, f"{where} should be told {answer.hint!r}, but reads: {outcome.message}"
     record_property(CAUGHT, "caught")
 
 

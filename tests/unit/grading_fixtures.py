@@ -17,7 +17,7 @@ DOUBLE = '''def double(x):
 TEST_DOUBLE = """got = attempt(double, 3, hint="Two times three?")
 assert got == 6, f"double(3) should be 6, yours is {got}: twice?"
 ### BEGIN HIDDEN TESTS
-for value in term_numbers("double", 3, -4.0, 4.0):
+for value in term_numbers("double", 3, -4.0, -1.0):
     secret_got = attempt(double, value, hint="Any number.")
     assert secret_got == 2 * value, f"twice {value:.3f} is not {secret_got:.3f}: is it a square or a constant?"
 ### END HIDDEN TESTS"""

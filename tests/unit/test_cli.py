@@ -1,0 +1,73 @@
+"""The command line: help for everything, and an error that says what to do where the course is not found."""
+
+import sys
+import types
+
+import pytest
+from typer.testing import CliRunner
+
+from spikelab.cli import app
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ((), ("check", "doctor", "grade")),
+        (("check",), ("--json", "--timeout", "Exit status")),
+        (("doctor",), ("versions",)),
+        (("grade",), ("release", "run", "feedback", "export", "demo")),
+        (("grade", "release"), ("--check", "--root")),
+        (("grade", "run"), ("--force", "--jobs", "--student", "--memory-mb")),
+        (("grade", "feedback"), ("--student",)),
+        (("grade", "export"), ("--out",)),
+        (("grade", "demo"), ("--keep",)),
+    ],
+)
+def test_help_explains_each_command(command, words):
+    result = invoke(*command, "--help")
+    assert result.exit_code == 0
+    assert all(word in result.output for word in words), result.output
+
+
+def test_doctor_returns_its_status(monkeypatch):
+    fake = types.ModuleType("spikelab.doctor")
+    fake.doctor = lambda: 3
+    monkeypatch.setitem(sys.modules, "spikelab.doctor", fake)
+    assert invoke("doctor").exit_code == 3
+
+
+@pytest.mark.parametrize("command", ["release", "run 01", "feedback 01", "export 01", "demo"])
+def test_outside_a_course_the_commands_say_where_to_run(command, tmp_path):
+    result = invoke("grade", *command.split(), "--root", str(tmp_path))
+    assert result.exit_code == 2
+    assert "run this in a clone of the course" in result.output
+
+
+def test_demo_keeps_only_in_an_empty_folder(tmp_path, monkeypatch):
+    (tmp_path / "nbgrader_config.py").write_text("")
+    assert "no chapter with exercises" in invoke("grade", "demo", "--root", str(tmp_path)).output
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "mine.txt").write_text("x")
+    result = invoke("grade", "demo", "--root", str(tmp_path), "--keep", str(tmp_path / "kept"))
+    assert result.exit_code == 2
+    assert "is not empty" in result.output
+
+
+def test_unknown_chapter_is_named(tmp_path):
+    (tmp_path / "nbgrader_config.py").write_text("")
+    for command in ("run", "feedback", "export", "demo"):
+        result = invoke("grade", command, "42", "--root", str(tmp_path))
+        assert result.exit_code == 2, command
+        assert "42" in result.output or "no chapter" in result.output
+
+
+def test_import_of_the_command_line_loads_neither_torch_nor_nbgrader():
+    import subprocess
+
+    code = "import sys, spikelab.cli; print(sorted({'torch', 'nbgrader'} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
