@@ -199,7 +199,8 @@ def _stderr(place: str, executed: Path) -> str:
 def _cell_with_source(notebook: Path, source: str) -> str:
     head = source.partition("\n...\n")[0]  # of a cell that took too long only the ends are shown
     for index, cell in enumerate(_cells(notebook)):
-        if cell["cell_type"] == "code" and "".join(cell["source"]).strip().startswith(head):
+        text = "".join(cell["source"]).strip()
+        if cell["cell_type"] == "code" and (text == source or (head != source and text.startswith(head))):
             return _cell_name(notebook, index)
     return f"the cell that begins with {source.splitlines()[0]!r}" if source else "a cell"
 
