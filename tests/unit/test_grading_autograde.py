@@ -141,10 +141,13 @@ def test_failure_of_the_grader_itself_is_noted_and_the_rest_is_graded(graded_cou
         raise OSError("disk full")
 
     monkeypatch.setattr(grading, "run", fail)
-    results = autograde(course, CHAPTER, ["e [odd] name", "z-right"], limits=LIMITS, force=True)
-    assert [graded.anomalies[0]["detail"] for graded in results] == ["could not be graded: OSError: disk full"] * 2
+    results = autograde(course, CHAPTER, ["a-corrupt", "e [odd] name"], limits=LIMITS, force=True)
+    assert results[0].anomalies[0]["kind"] == "unreadable"
+    assert results[1].anomalies[0]["detail"] == "could not be graded: OSError: disk full"
     monkeypatch.undo()
-    autograde(course, CHAPTER, ["e [odd] name", "z-right"], limits=LIMITS, jobs=2)
+    (again,) = autograde(course, CHAPTER, ["e [odd] name"], limits=LIMITS)
+    assert not again.skipped
+    assert again.score == 2
 
 
 def test_feedback_has_reasons_and_no_hidden_line(graded_course):

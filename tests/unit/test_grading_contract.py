@@ -5,7 +5,7 @@ import json
 import pytest
 from grading_fixtures import CHAPTER, cell_of, code, graded, notebook, solution_cells, write_course
 
-from spikelab.grading.contract import TERM_SEEDS, rehearse
+from spikelab.grading.contract import TERM_SEEDS, _rehearse, rehearse
 from spikelab.grading.course import CourseError
 from spikelab.grading.release import fresh_release
 from spikelab.grading.wrong_answers import Wrong
@@ -25,7 +25,7 @@ WRONG = {
 
 
 @pytest.fixture(scope="module")
-def rehearsal(tmp_path_factory):
+def chapter(tmp_path_factory):
     cells = solution_cells()
     loud = "import sys\nprint('careful', file=sys.stderr)\nassert attempt(shift, 1) == 2, 'no'"
     cells.append(code("test-loud", loud, **graded("test-loud", "test", 1)))
@@ -34,7 +34,13 @@ def rehearsal(tmp_path_factory):
     student = json.loads(fresh_release(course, CHAPTER)["exercises.ipynb"])
     # A test that an untouched notebook passes must not go unnoticed.
     cell_of(student, "test-loud")["source"] = "assert True, 'never'"
-    return rehearse(notebook(*cells), student, WRONG, course.solutions / CHAPTER, cell_s=1.5)
+    return notebook(*cells), student, course.solutions / CHAPTER
+
+
+@pytest.fixture(scope="module")
+def rehearsal(chapter):
+    solution, student, folder = chapter
+    return rehearse(solution, student, WRONG, folder, cell_s=0.5)
 
 
 def test_solution_passes_with_every_term_seed(rehearsal):
@@ -64,6 +70,23 @@ def test_wrong_answers_get_their_hint_and_right_ones_pass(rehearsal, task, wrong
     for outcome in outcomes:
         assert outcome.passed == (wrong.name == "not caught")
         assert outcome.passed or wrong.hint in outcome.message
+
+
+def test_warm_process_says_what_a_run_in_this_one_says(chapter, rehearsal):
+    solution, student, _ = chapter
+    answers = {task: [wrong._asdict() for wrong in listed] for task, listed in WRONG.items()}
+    job = {"solution": solution, "student": student, "wrong": answers, "cell_s": 0.5}
+    here = _rehearse(json.loads(json.dumps(job)))
+
+    def said(outcomes):
+        return {name: (outcome.passed, outcome.message) for name, outcome in outcomes.items()}
+
+    assert said(here["student"]) == said(rehearsal.student)
+    assert said(here["solution"]["1"]) == said(rehearsal.solution["1"])
+    assert {name: listed[0][:2] for name, listed in here["wrong"]["double"].items()} == {
+        name: tuple(listed[0][:2]) for name, listed in rehearsal.wrong["double"].items()
+    }
+    assert here["broken"] == rehearsal.broken
 
 
 def test_process_that_dies_or_takes_too_long_is_an_error(tmp_path):
