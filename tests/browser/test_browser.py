@@ -6,6 +6,7 @@ import re
 
 import pytest
 from built_book import HTML, LESSONS, PAGES, STATE, read
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 VIEWS = 'script[type="application/vnd.jupyter.widget-view+json"]'
 each_page = pytest.mark.parametrize("opened", PAGES, indirect=True)
@@ -50,13 +51,19 @@ COLOURS = """() => {
 }"""
 
 
+def wait_for(page, selector: str, number: int, what: str) -> None:
+    """Wait until the page holds as many elements."""
+    try:
+        page.wait_for_function("([s, n]) => document.querySelectorAll(s).length >= n", arg=[selector, number])
+    except PlaywrightTimeout:
+        pytest.fail(f"{page.locator(selector).count()} of {number} {what} were drawn", pytrace=False)
+
+
 def wait_for_widgets(page) -> int:
     """Wait until every widget of the page has been drawn; return their number."""
     views = page.locator(VIEWS).count()
     if views:
-        page.wait_for_function(
-            "n => document.querySelectorAll('.widget-subarea .jupyter-widgets').length >= n", arg=views
-        )
+        wait_for(page, ".widget-subarea > .jupyter-widgets", views, "widgets")
     return views
 
 
@@ -68,7 +75,7 @@ def test_page_draws_and_asks_nothing_of_the_network(opened):
 
     formulas = len(source.article.select("span.math, div.math"))
     if formulas:
-        page.wait_for_function("n => document.querySelectorAll('mjx-container').length >= n", arg=formulas)
+        wait_for(page, "mjx-container", formulas, "formulas")
         assert page.locator("mjx-container mjx-merror, [data-mjx-error]").count() == 0, "a formula MathJax cannot read"
         assert page.locator("mjx-container").first.bounding_box()["width"] > 0
     assert page.evaluate(UNREAD_MATHS) == []
