@@ -184,6 +184,8 @@ def _validate(path: Path, timeout_s: int) -> tuple[Any, list[str]]:
     config = Config()
     config.Execute.timeout = timeout_s
     config.Execute.startup_timeout = 120
+    # Keep the kernel's own warnings out of the table.
+    config.Execute.extra_arguments = ["--log-level=ERROR", "--HistoryManager.hist_file=:memory:"]
     validator = Keep(config=config, log=_silent())
     try:
         results = validator.validate(str(path.resolve()))

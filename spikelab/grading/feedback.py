@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from spikelab.grading.repair import notes_of
 BEGIN, END = "BEGIN HIDDEN TESTS", "END HIDDEN TESTS"
 REMOVED = "[a line that quotes a hidden test was removed]"
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+PAGE_COLUMNS = 96  # a longer line runs out of the page
 SHORTEST_QUOTE = 8  # characters; shorter lines such as "else:" give nothing away
 
 
@@ -66,7 +68,8 @@ def _clean(output: Any, secret: set[str], of_test: bool) -> Any:
         name, value = output.ename, _without(ESCAPES.sub("", output.evalue), secret)
         output.evalue = value
         if of_test:
-            output.traceback = [f"{name}: {value}" if value else f"{name} in a test of this cell"]
+            said = f"{name}: {value}" if value else f"{name} in a test of this cell"
+            output.traceback = ["\n".join(textwrap.fill(line, PAGE_COLUMNS) for line in said.split("\n"))]
         else:
             output.traceback = [_without_coloured(part, secret) for part in output.traceback]
     elif output.output_type == "stream":

@@ -219,9 +219,10 @@ def _work(nb: Any, limits: Limits, folder: Path, command: list[str] | None) -> t
     """Run the worker; return ``{cell index: result}`` and what ended it early, ``{}`` if nothing did."""
     mark = secrets.token_hex(16)
     kept = {key: os.environ[key] for key in KEPT_ENVIRONMENT if key in os.environ}
-    environment = {**kept, **_environment(str(folder)), MARK: mark}
-    # The worker itself imports the course's own spikelab; only its kernel gets the copy.
-    worker_environment = {**environment, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    ours = {key: value for key, value in kept.items() if key.startswith(("SPIKELAB_", "NBGRADER_"))}
+    # Only the kernel gets the copy of spikelab; the worker imports the course's own (or that of its container).
+    environment = {**ours, **_environment(str(folder)), MARK: mark}
+    worker_environment = {**kept, **environment, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     job = {"notebook": nb, "limits": limits._asdict(), "folder": str(folder / "work"), "environment": environment}
     arguments = [part.replace("{folder}", str(folder)) for part in command or ()]
     arguments = arguments or [sys.executable, "-m", "spikelab.grading.sandbox"]

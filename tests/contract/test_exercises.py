@@ -20,6 +20,13 @@ def test_meta_is_complete_and_each_objective_has_a_task(chapter):
     assert not problems, listed(problems)
 
 
+def test_instructor_guide_gives_the_minutes_and_points_of_meta(chapter):
+    meta = chapter.meta
+    guide = (COURSE.root / "book" / "instructor_guide.md").read_text(encoding="utf-8")
+    row = f"| {chapter.name[:2]} {meta['title']} | {meta['minutes']['read']} min | {meta['minutes']['solve']} min | "
+    assert f"{row}{meta['points']} |" in guide, f"the guide's schedule has no row {row}{meta['points']} | ..."
+
+
 def test_cells_points_objectives_markers_and_hidden_tests_are_in_order(chapter):
     problems = exercise_problems(chapter.solution, chapter.meta, chapter.solutions)
     assert not problems, listed(problems)

@@ -58,6 +58,13 @@ def test_failed_hidden_test_tells_its_message_and_not_its_code():
     assert nb.cells[1].outputs[0].traceback == ["AssertionError: twice 1.5 is not 2.25: is it a square or a constant?"]
 
 
+def test_long_message_is_wrapped_to_the_page():
+    nb = stripped(graded_notebook(failing(value="so " * 100)))
+    lines = nb.cells[1].outputs[0].traceback[0].splitlines()
+    assert len(lines) > 2
+    assert max(map(len, lines)) <= 96
+
+
 def test_error_text_that_quotes_hidden_code_is_removed():
     nb = stripped(graded_notebook(failing(value=f"in line 5: {HIDDEN}", name="SyntaxError")))
     assert "secret_got" not in str(nb)
