@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+from pathlib import Path, PurePosixPath
+
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
 
@@ -11,6 +14,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 def setup(app):
     app.add_config_value("comments_config", {}, "html")  # Jupyter Book sets it even without sphinx_comments
     app.connect("config-inited", drop_launch_buttons_without_an_address)
+    app.connect("build-finished", write_front_door, priority=900)  # after the theme's bare redirect
     app.add_transform(CaptionOnlyPictures)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -19,6 +23,28 @@ def drop_launch_buttons_without_an_address(app, config):
     """The theme builds a Binder link from repository.url and breaks if there is none."""
     if not config.html_theme_options.get("repository_url"):
         config.html_theme_options.pop("launch_buttons", None)
+
+
+FRONT_DOOR = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Refresh" content="0; url={page}">
+<title>{title}</title>
+<link rel="icon" href="_static/{icon}">
+</head>
+<body><p><a href="{page}">{title}</a></p></body>
+</html>
+"""
+
+
+def write_front_door(app, exception):
+    """Lead from index.html to the first page; without an icon browsers would ask for /favicon.ico."""
+    if exception is None and app.builder.format == "html" and app.config.root_doc != "index":
+        page = app.builder.get_target_uri(app.config.root_doc)
+        icon = PurePosixPath(app.config.html_favicon).name
+        text = FRONT_DOOR.format(page=page, icon=icon, title=html.escape(app.config.html_title))
+        (Path(app.outdir) / "index.html").write_text(text, encoding="utf-8")
 
 
 class CaptionOnlyPictures(SphinxTransform):
