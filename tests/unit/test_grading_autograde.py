@@ -14,7 +14,7 @@ from spikelab.cli import app
 from spikelab.grading import autograde as grading
 from spikelab.grading.autograde import autograde
 from spikelab.grading.course import CourseError, read_notebook
-from spikelab.grading.demo import run_demo, sample_class, secret_lines
+from spikelab.grading.demo import sample_class, secret_lines
 from spikelab.grading.feedback import write_feedback
 from spikelab.grading.release import release
 from spikelab.grading.reports import grade_table, summary, to_csv
@@ -239,14 +239,12 @@ def test_demo_reports_a_grade_that_is_not_as_expected(tmp_path, monkeypatch):
     right = demo.sample_class
 
     def optimistic(solution, student):
-        samples = right(solution, student)
-        return {**samples, "blank": samples["blank"]._replace(score=9, noted=("crash",))}
+        return {"blank": right(solution, student)["blank"]._replace(score=9, noted=("crash",))}
 
     monkeypatch.setattr(demo, "sample_class", optimistic)
-    folder = tmp_path / "demo"
-    folder.mkdir()
-    outcome = run_demo(course, CHAPTER, folder, students={"blank"}, limits=LIMITS)
-    assert outcome.wrong == [
-        "blank: 0 points and 0 waiting, expected 9 and 0",
-        "blank: noted [], expected ['crash']",
-    ]
+    result = invoke(course, "demo", "90", "--keep", str(tmp_path / "kept"))
+    assert result.exit_code == 1
+    assert "not as expected: blank: 0 points and 0 waiting, expected 9 and 0" in result.output
+    assert "not as expected: blank: noted [], expected ['crash']" in result.output
+    assert "as expected" not in result.output.replace("not as expected", "")
+    assert (tmp_path / "kept" / "grading" / "feedback" / "blank" / CHAPTER / "exercises.html").is_file()

@@ -3,11 +3,13 @@
 import copy
 import json
 
+import nbformat
 import pytest
 from grading_fixtures import CHAPTER, cell_of, code, graded, markdown, notebook, write_course, write_notebook
 from typer.testing import CliRunner
 
 from spikelab.cli import app
+from spikelab.grading.check import _failure as failure_of
 from spikelab.grading.check import check, find_notebook, load
 from spikelab.grading.course import CourseError, read_notebook
 from spikelab.grading.release import release
@@ -86,6 +88,28 @@ def test_kernel_that_dies_is_reported_with_its_mend(tmp_path):
     result = invoke(write_notebook(tmp_path / "dying.ipynb", dying))
     assert result.exit_code == 2
     assert "the kernel died" in result.output
+
+
+def _failed(*outputs, points=2):
+    cell = code("test-a", "assert f() == 2", **graded("test-a", "test", points))
+    cell["outputs"] = list(outputs)
+    return failure_of(nbformat.from_dict(cell))
+
+
+def _error(name, value="", *traceback):
+    return {"output_type": "error", "ename": name, "evalue": value, "traceback": list(traceback)}
+
+
+def test_failure_is_told_in_one_sentence():
+    assert _failed() is None
+    assert _failed(_error("AssertionError", "\x1b[31mtoo small\x1b[0m by 0.3")) == "too small by 0.3"
+    assert _failed(_error("NameError", "name 'f' is not defined")) == "NameError: name 'f' is not defined"
+    nameless = _error("AssertionError", "", "\x1b[0;32m----> 1\x1b[0m assert f() == 2")
+    assert _failed(nameless) == "an assert without a message failed: assert f() == 2"
+    assert _failed(_error("AssertionError")) == "an assert without a message failed: see the cell"
+    assert "a loop that never ends" in _failed(_error("KeyboardInterrupt"), _error("CellTimeoutError"))
+    partial = {"output_type": "execute_result", "data": {"text/plain": "0.5"}, "metadata": {}, "execution_count": 1}
+    assert _failed(partial) == "0.5 of 2 points"
 
 
 BAD = {
