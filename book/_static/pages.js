@@ -6,3 +6,16 @@ document.addEventListener("DOMContentLoaded", function () {
     link.removeAttribute("target");
   }
 });
+
+// Paper is white: a page in dark mode is printed in light mode.
+(function () {
+  const data = document.documentElement.dataset;
+  let theme = null;
+  window.addEventListener("beforeprint", function () {
+    theme = data.theme;
+    data.theme = "light";
+  });
+  window.addEventListener("afterprint", function () {
+    data.theme = theme;
+  });
+})();

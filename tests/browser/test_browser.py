@@ -175,6 +175,21 @@ def test_dark_mode_turns_page_and_pictures_around(opened):
         assert "invert" in night["filter"]
 
 
+def test_a_dark_page_is_printed_light(visit):
+    visit.page.emulate_media(color_scheme="dark")
+    visit.open(f"{LESSONS[0]}.html")
+    html = visit.page.locator("html")
+    assert html.get_attribute("data-theme") == "dark"
+    visit.page.evaluate("""() => {
+      const html = document.documentElement;
+      window.printed = [];
+      window.addEventListener("beforeprint", () => window.printed.push(html.dataset.theme));
+    }""")
+    visit.page.pdf()
+    assert visit.page.evaluate("window.printed") == ["light"]
+    assert html.get_attribute("data-theme") == "dark"
+
+
 def test_search_finds_rheobase(visit):
     visit.open(f"{PAGES[0]}.html")
     page = visit.page
