@@ -110,8 +110,10 @@ def _sphinx(new: Path, log, strict: bool):
     settings.write_text("c.IPKernelApp.log_level = 40\n")  # no advice on encryption from every kernel
     os.environ |= {"NO_COLOR": "1", "IPYTHONDIR": str(new / "ipython"), "PYTHONHASHSEED": "0"}
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from jupyter_book.sphinx import build_sphinx
-
+    try:
+        from jupyter_book.sphinx import build_sphinx
+    except ImportError as missing:
+        return ImportError(f"{missing}: install the book's extra, pip install -e '.[book]'")
     terminal = sys.stdout
 
     def show_progress(line: str) -> None:
