@@ -45,10 +45,20 @@ COLOURS = """() => {
     return e && getComputedStyle(e);
   };
   const colour = (selector) => of(selector) && parse(of(selector).color);
-  const picture = of("figure img") || of("img.spikelab-frame");
+  const plots = [...document.querySelectorAll("article.bd-article :is(figure img, img.spikelab-frame)")];
+  const plot = plots.find((e) => !e.closest(".as-is, .tag_as-is"));
+  const picture = plot && getComputedStyle(plot);
   return {text: colour("section > p"), caption: colour("figcaption p"), link: colour("section > p a"),
-          page: parse(getComputedStyle(document.body).backgroundColor), filter: picture && picture.filter};
+          page: parse(getComputedStyle(document.body).backgroundColor), filter: picture ? picture.filter : null};
 }"""
+
+BRIGHT = """() => [...document.querySelectorAll(".cell *, figure *, table *, details *, .admonition *")]
+  .filter((e) => e.tagName !== "IMG")
+  .filter((e) => {
+    const [r, g, b, a = 1] = getComputedStyle(e).backgroundColor.match(/[\\d.]+/g).map(Number);
+    return a > 0.2 && r + g + b > 450 && e.getBoundingClientRect().width > 100;
+  })
+  .map((e) => e.outerHTML.slice(0, 120))"""
 
 
 def wait_for(page, selector: str, number: int, what: str) -> None:
@@ -173,6 +183,7 @@ def test_dark_mode_turns_page_and_pictures_around(opened):
     if day["filter"] is not None:
         assert day["filter"] == "none"
         assert "invert" in night["filter"]
+    assert visit.page.evaluate(BRIGHT) == [], "bright boxes in dark mode"
 
 
 def test_a_dark_page_is_printed_light(visit):
