@@ -83,11 +83,15 @@ class Visit:
             if response.status >= 400:
                 self.faults.append(f"{response.status}: {response.url}")
 
+        def on_failure(request):
+            if request.failure != "net::ERR_ABORTED":  # the next page was opened before this one was complete
+                self.faults.append(f"not loaded ({request.failure}): {request.url}")
+
         self.page.on("console", on_console)
         self.page.on("pageerror", lambda error: self.faults.append(f"script failed: {error}"))
         self.page.on("request", on_request)
         self.page.on("response", on_response)
-        self.page.on("requestfailed", lambda request: self.faults.append(f"not loaded: {request.url}"))
+        self.page.on("requestfailed", on_failure)
 
 
 @pytest.fixture
