@@ -60,14 +60,10 @@ def require_tensor(name: str, value: Any, *, min_dim: int = 0, layout: str = "")
     if not value.is_floating_point():
         raise ValueError(f"{name} must hold floating-point numbers, got {value.dtype} (use {name}.float())")
     if value.dim() < min_dim:
-        raise ValueError(
-            f"{name} must have at least {min_dim} axes{_shaped(layout)}, got shape {tuple(value.shape)}"
-        )
+        raise ValueError(f"{name} must have at least {min_dim} axes{_shaped(layout)}, got shape {tuple(value.shape)}")
     if not torch.isfinite(value).all():
         bad = int((~torch.isfinite(value)).sum())
-        raise ValueError(
-            f"{name} must be finite, but {bad} of its {value.numel()} values are NaN or infinite"
-        )
+        raise ValueError(f"{name} must be finite, but {bad} of its {value.numel()} values are NaN or infinite")
     return value
 
 

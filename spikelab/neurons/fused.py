@@ -1,8 +1,8 @@
 """The leaky integrate-and-fire sequence as one autograd function, in plain PyTorch.
 
-``integrate_and_fire`` explains the mathematics; this file is about doing it fast. Two things make it so. The backward pass
-is written out, so that autograd keeps one tensor, the membrane, instead of a graph of T steps. And the neurons are
-handled in blocks small enough for a core's cache: a block runs through all T steps while its state is still there.
+``integrate_and_fire`` explains the mathematics; this file is about doing it fast: the backward pass is written out, so
+that autograd keeps one tensor, the membrane, instead of a graph of T steps, and both passes write into buffers that are
+allocated once. Handling the neurons in blocks that fit a core's cache was tried and gained nothing.
 """
 
 from __future__ import annotations
@@ -11,87 +11,66 @@ import torch
 
 from spikelab.surrogate import SpikeFunction, derivative_of
 
-# Elements of a block. Small enough for a block's state, input and output to stay in a core's second-level cache,
-# large enough for the arithmetic to outweigh the cost of launching an operation.
-BLOCK = 32768
-
 
 class _LIFSequence(torch.autograd.Function):
     """spikes, membrane, refractory = f(current [T, N], beta, membrane0 [N]); see ``lif_sequence``."""
 
     @staticmethod
     def forward(ctx, current, beta, membrane0, refractory0, threshold, reset, refractory_steps, spike_grad):
-        num_steps, size = current.shape
-        membrane = torch.empty_like(current)
-        spikes = torch.empty_like(current)
+        membrane, spikes = torch.empty_like(current), torch.empty_like(current)
         refractory = refractory0.clone()
-        fired0 = (membrane0 > threshold) & (refractory0 == refractory_steps)
-        for block in _blocks(size):
-            decay = _of(beta, block)
-            before, fired = membrane0[block], fired0[block].to(current.dtype)
-            left = refractory[block]
-            for t in range(num_steps):
-                now, spike = membrane[t, block], spikes[t, block]
-                # Multiply, then add: a fused multiply-add would round once less and lose equality with a plain loop.
-                torch.mul(before, decay, out=now)
-                if reset == "zero":
-                    now.mul_(1 - fired)
-                if refractory_steps:
-                    awake = left == 0
-                    now.add_(current[t, block] * awake)
-                else:
-                    now.add_(current[t, block])
-                if reset == "subtract":
-                    now.sub_(fired, alpha=threshold)
-                torch.gt(now, threshold, out=spike)
-                if refractory_steps:
-                    spike.mul_(awake)
-                    left.sub_(1).clamp_(min=0).masked_fill_(spike.bool(), refractory_steps)
-                before, fired = now, spike
-        ctx.save_for_backward(
-            membrane, spikes if refractory_steps or reset == "zero" else None, beta, membrane0
-        )
-        ctx.refractory0, ctx.fired0 = refractory0, fired0
+        before = membrane0
+        # A neuron found above threshold has fired, unless it was refractory at the time.
+        fired0 = ((membrane0 > threshold) & (refractory0 == refractory_steps)).to(current.dtype)
+        fired = fired0
+        for drive, now, spike in zip(current, membrane, spikes, strict=True):
+            # Multiply, then add: a fused multiply-add would round once less and lose equality with a plain loop.
+            torch.mul(before, beta, out=now)
+            if reset == "zero":
+                now.mul_(1 - fired)
+            if refractory_steps:
+                awake = refractory == 0
+                now.add_(drive * awake)
+            else:
+                now.add_(drive)
+            if reset == "subtract":
+                now.sub_(fired, alpha=threshold)
+            torch.gt(now, threshold, out=spike)
+            if refractory_steps:
+                spike.mul_(awake)
+                refractory.sub_(1).clamp_(min=0).masked_fill_(spike.bool(), refractory_steps)
+            before, fired = now, spike
+        needs_spikes = reset == "zero" or refractory_steps > 0
+        ctx.save_for_backward(membrane, spikes if needs_spikes else None, beta, membrane0, refractory0, fired0)
         ctx.settings = threshold, reset, refractory_steps, spike_grad
         ctx.mark_non_differentiable(refractory)
         return spikes, membrane, refractory
 
     @staticmethod
     def backward(ctx, grad_spikes, grad_membrane, _):
-        membrane, spikes, beta, membrane0 = ctx.saved_tensors
+        membrane, spikes, beta, membrane0, refractory0, fired0 = ctx.saved_tensors
         threshold, reset, refractory_steps, spike_grad = ctx.settings
-        num_steps, size = membrane.shape
         grad_current = torch.empty_like(membrane)
-        grad_membrane0 = torch.empty_like(membrane0)
-        needs_beta = ctx.needs_input_grad[1]
-        grad_beta = torch.zeros_like(membrane0) if needs_beta else None
-        awake = _awake_steps(spikes, ctx.refractory0, refractory_steps) if refractory_steps else None
-        for block in _blocks(size):
-            decay = _of(beta, block)
-            carried = None  # what step t receives from step t + 1, already times beta
-            for t in reversed(range(num_steps)):
-                now = membrane[t, block]
-                grad = grad_current[t, block]
-                torch.mul(derivative_of(spike_grad, now - threshold), grad_spikes[t, block], out=grad)
-                if refractory_steps:
-                    grad.mul_(awake[t, block])
-                grad.add_(grad_membrane[t, block])
-                if carried is not None:
-                    grad.add_(carried)
-                kept = (ctx.fired0[block] if t == 0 else spikes[t - 1, block]) if reset == "zero" else None
-                survives = grad if kept is None else grad * (1 - kept.to(grad.dtype))
-                if needs_beta:
-                    grad_beta[block].addcmul_(
-                        survives, membrane0[block] if t == 0 else membrane[t - 1, block]
-                    )
-                carried = survives * decay
-                if refractory_steps:
-                    grad.mul_(awake[t, block])
-            grad_membrane0[block] = carried
-        if needs_beta:
-            grad_beta = grad_beta.sum() if beta.numel() == 1 else grad_beta
-            grad_beta = grad_beta.reshape(beta.shape)
-        return grad_current, grad_beta, grad_membrane0, None, None, None, None, None
+        grad_beta = torch.zeros_like(membrane0) if ctx.needs_input_grad[1] else None
+        awake = _awake_steps(spikes, refractory0, refractory_steps) if refractory_steps else None
+        carried = torch.zeros_like(membrane0)  # what a step receives from the next one: beta * lambda
+        for t in reversed(range(len(membrane))):
+            grad = grad_current[t]
+            torch.mul(derivative_of(spike_grad, membrane[t] - threshold), grad_spikes[t], out=grad)
+            if refractory_steps:
+                grad.mul_(awake[t])
+            grad.add_(grad_membrane[t]).add_(carried)
+            survives = grad
+            if reset == "zero":
+                survives = grad * (1 - (spikes[t - 1] if t else fired0))
+            torch.mul(survives, beta, out=carried)
+            if grad_beta is not None:
+                grad_beta.addcmul_(survives, membrane[t - 1] if t else membrane0)
+            if refractory_steps:
+                grad.mul_(awake[t])
+        if grad_beta is not None:
+            grad_beta = grad_beta.sum().reshape(beta.shape) if beta.numel() == 1 else grad_beta
+        return grad_current, grad_beta, carried, None, None, None, None, None
 
 
 def lif_sequence(
@@ -127,14 +106,6 @@ def lif_sequence(
         spike_grad,
     )
     return spikes.reshape(shape), membrane.reshape(shape), refractory.reshape(shape[1:])
-
-
-def _blocks(size: int):
-    return [slice(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK)]
-
-
-def _of(beta: torch.Tensor, block: slice):
-    return beta if beta.numel() == 1 else beta[block]
 
 
 def _awake_steps(spikes: torch.Tensor, refractory0: torch.Tensor, refractory_steps: int) -> torch.Tensor:

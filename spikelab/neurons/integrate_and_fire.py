@@ -121,8 +121,9 @@ def passive_membrane(
     require_choice("method", method, ("exact", "euler"))
     tau, dt = require_positive("tau_ms", tau_ms, "ms"), require_positive("dt_ms", dt_ms, "ms")
     resistance = require_positive("resistance_mohm", resistance_mohm, "MΩ")
+    start = require_between("u0_mv", u0_mv, -math.inf, math.inf)
     beta = math.exp(-dt / tau) if method == "exact" else 1 - dt / tau
-    u = torch.full_like(current[0], float(u0_mv)) if len(current) else current[:0]
+    u = torch.full_like(current[0], start) if len(current) else current[:0]
     membrane = torch.empty_like(current)
     for t, drive in enumerate(resistance * current):
         u = beta * u + (1 - beta) * drive
@@ -262,9 +263,7 @@ def lif(
     if not torch.isfinite(membrane[-1]).all():
         require_tensor("current", current, min_dim=1, layout="[T, B, ...]")
         require_tensor("state.membrane", state.membrane)
-        raise ValueError(
-            f"current is so large that the membrane overflowed {current.dtype}: scale the weights down"
-        )
+        raise ValueError(f"current is so large that the membrane overflowed {current.dtype}: scale the weights down")
     return LIFOutput(spikes, membrane, LIFState(membrane[-1], refractory))
 
 
@@ -341,9 +340,7 @@ class LIF(nn.Module):
 
     def extra_repr(self) -> str:
         beta = f"{float(self.beta):g}" if self.beta.numel() == 1 else f"tensor {tuple(self.beta.shape)}"
-        return (
-            f"beta={beta}, threshold={self.threshold:g}, reset={self.reset!r}, spike_grad={self.spike_grad}"
-        )
+        return f"beta={beta}, threshold={self.threshold:g}, reset={self.reset!r}, spike_grad={self.spike_grad}"
 
 
 def _check_constants(beta, threshold, reset, refractory_steps) -> None:
@@ -372,14 +369,10 @@ def _check_state(step: torch.Tensor, state: LIFState) -> None:
     require_shape("state.refractory", state.refractory, step.shape, "one step of current")
 
 
-def _check_sequence(
-    current, beta, threshold, reset, refractory_steps, state, finite: bool = True
-) -> LIFState:
+def _check_sequence(current, beta, threshold, reset, refractory_steps, state, finite: bool = True) -> LIFState:
     _check(current, beta, threshold, reset, refractory_steps, finite)
     if current.dim() == 0 or current.shape[0] == 0:
-        raise ValueError(
-            f"current must hold at least one time step [T, B, ...], got shape {tuple(current.shape)}"
-        )
+        raise ValueError(f"current must hold at least one time step [T, B, ...], got shape {tuple(current.shape)}")
     if isinstance(beta, torch.Tensor) and beta.numel() > 1:
         try:
             fits = torch.broadcast_shapes(beta.shape, current.shape[1:]) == current.shape[1:]
