@@ -5,10 +5,11 @@ The membrane of a cell is a resistor and a capacitor in parallel,
 .. math:: \tau \frac{dU}{dt} = -U + R I(t), \qquad \tau = RC,
 
 with U measured from rest. Held constant over a step of dt, the current can be integrated exactly:
-:math:`U_t = \beta U_{t-1} + (1 - \beta) R I_t` with :math:`\beta = e^{-dt/\tau}`. Learning code measures U in units of the
-threshold and absorbs the factor :math:`(1 - \beta) R / \theta` in the weights, which gives the recursion of ``lif``.
+:math:`U_t = \beta U_{t-1} + (1 - \beta) R I_t` with :math:`\beta = e^{-dt/\tau}`. Learning code measures U in units
+of the threshold and absorbs the factor :math:`(1 - \beta) R / \theta` in the weights, which gives the recursion of
+``lif``.
 
-Order of operations, everywhere in the course (it is that of ``snntorch.Leaky(reset_delay=True)``, which is the default):
+Order of operations, everywhere in the course (that of ``snntorch.Leaky(reset_delay=True)``, which is the default):
 
 .. math:: U_t = \beta U_{t-1} + I_t - \theta S_{t-1}, \qquad S_t = [U_t > \theta]
 
@@ -44,7 +45,8 @@ class LIFState(NamedTuple):
 
     Attributes:
         membrane: potential after the last step ``[B, ...]``, in the threshold's units.
-        refractory: steps for which the neuron stays refractory ``[B, ...]``, integer; all zero without a refractory period.
+        refractory: steps for which the neuron stays refractory ``[B, ...]``, integer; zero without a refractory
+            period.
     """
 
     membrane: torch.Tensor
@@ -113,7 +115,8 @@ def passive_membrane(
     Returns:
         Potential at the end of each step ``[T, ...]``, in mV above rest.
     Raises:
-        ValueError: if a constant is not positive, ``current`` has no time axis or is not finite, or ``method`` is unknown.
+        ValueError: if a constant is not positive, ``current`` has no time axis or is not finite, or ``method`` is
+            unknown.
 
     Explained in chapter 01. Source: paper 3, eq. 1 below threshold.
     """
@@ -145,9 +148,10 @@ def lif_step(
 
     .. math:: U_t = \beta U_{t-1} + I_t - \theta S_{t-1}, \qquad S_t = [U_t > \theta]
 
-    With ``reset="zero"`` the old potential is wiped and the new input kept, :math:`U_t = \beta (1 - S_{t-1}) U_{t-1} + I_t`;
-    with ``"none"`` nothing is taken away. The reset carries no gradient. For ``refractory_steps`` steps after a spike the
-    neuron ignores its input and does not fire; its potential leaks on, and the one reset applies.
+    With ``reset="zero"`` the old potential is wiped and the new input kept,
+    :math:`U_t = \beta (1 - S_{t-1}) U_{t-1} + I_t`; with ``"none"`` nothing is taken away. The reset carries no
+    gradient. For ``refractory_steps`` steps after a spike the neuron ignores its input and does not fire; its
+    potential leaks on, and the one reset applies.
 
     Args:
         current: input current ``[B, ...]``, in units of the threshold's.
@@ -222,8 +226,8 @@ def lif(
 ) -> LIFOutput:
     r"""Run leaky integrate-and-fire neurons over a whole sequence.
 
-    Each step is that of ``lif_step``; the sequence is one differentiable operation, which keeps only the membrane for the
-    backward pass. With :math:`g^S, g^U` the gradients of spikes and membrane, it runs
+    Each step is that of ``lif_step``; the sequence is one differentiable operation, which keeps only the membrane for
+    the backward pass. With :math:`g^S, g^U` the gradients of spikes and membrane, it runs
 
     .. math:: \lambda_t = \varphi'(U_t - \theta)\, g^S_t + g^U_t + \beta\, \lambda_{t+1}, \qquad
               \frac{\partial L}{\partial I_t} = \lambda_t
@@ -233,15 +237,16 @@ def lif(
 
     Args:
         current: input current ``[T, B, ...]``, in units of the threshold's; ``[T]`` is a single neuron.
-        beta: decay per step in [0, 1]: a number, or a tensor that broadcasts to ``current[0]``; learnable if it requires grad.
+        beta: decay per step in [0, 1]: a number, or a tensor that broadcasts to ``current[0]``; learnable if it
+            requires grad.
         threshold: θ; a neuron fires when its potential exceeds it.
         reset: ``"subtract"``, ``"zero"`` or ``"none"``.
         refractory_steps: absolute refractory period in steps: after a spike the neuron ignores its input for as long.
         spike_grad: surrogate gradient; the arctangent with α = 2 if None. snnTorch's work too.
         state: state to start from; at rest if None.
     Returns:
-        ``LIFOutput(spikes, membrane, state)``: spikes and membrane ``[T, B, ...]``, and the state after the last step, so that
-        ``lif(b, state=lif(a).state)`` continues where ``lif(a)`` stopped.
+        ``LIFOutput(spikes, membrane, state)``: spikes and membrane ``[T, B, ...]``, and the state after the last step,
+            so that ``lif(b, state=lif(a).state)`` continues where ``lif(a)`` stopped.
     Raises:
         ValueError: if ``current`` has no time step or is not finite, if the state's shape is another, if β lies outside
             [0, 1], the threshold is not positive, or ``reset`` is unknown.
