@@ -29,7 +29,9 @@ CASES = {
 }
 GOALS = {"elementwise T32 B32 N16384": 8.0, "linear T100 B16 N512": 2.0}
 PASSES = ("forward", "forward+backward")
-PEERS = ("spikelab", "snntorch")
+# snnTorch's tutorials write the loop with an index, ``current[step]``, and each index makes the backward pass add up a
+# gradient of the whole sequence. ``for step in current`` avoids that; it is the fairer opponent, so both are timed.
+PEERS = ("spikelab", "snntorch indexed", "snntorch")
 
 
 def measure(case: str, which_pass: str, peer: str, repeats: int, threads: int) -> dict[str, float]:
@@ -44,7 +46,7 @@ def measure(case: str, which_pass: str, peer: str, repeats: int, threads: int) -
     layer = torch.nn.Linear(size, size) if with_linear else torch.nn.Identity()
     if not with_linear and which_pass != "forward":
         drive.requires_grad_()
-    run = _spikelab(layer) if peer == "spikelab" else _snntorch(layer, batch, size)
+    run = _spikelab(layer) if peer == "spikelab" else _snntorch(layer, batch, size, indexed="indexed" in peer)
 
     def once() -> None:
         drive.grad = None
@@ -68,7 +70,7 @@ def _spikelab(layer):
     return lambda drive: lif(layer(drive), beta=0.9).spikes
 
 
-def _snntorch(layer, batch, size):
+def _snntorch(layer, batch, size, indexed):
     import snntorch
     import torch
 
@@ -76,7 +78,7 @@ def _snntorch(layer, batch, size):
 
     def run(drive):
         membrane, spikes, membranes = torch.zeros(batch, size), [], []
-        for step in drive:
+        for step in (drive[t] for t in range(len(drive))) if indexed else drive:
             spike, membrane = neuron(layer(step), membrane)
             spikes.append(spike)
             membranes.append(membrane)  # lif returns them too
@@ -120,23 +122,29 @@ def main(
     for case in tqdm(CASES, desc="cases", file=sys.stderr):
         for which_pass in PASSES:
             result = {peer: _in_own_process(case, which_pass, peer, repeats, threads) for peer in PEERS}
-            ours, theirs = result["spikelab"], result["snntorch"]
+            ours, theirs, indexed = (result[peer] for peer in ("spikelab", "snntorch", "snntorch indexed"))
             goal = GOALS.get(case) if which_pass == "forward+backward" else None
-            speed_up, memory = theirs["ms"] / ours["ms"], ours["mib"] / theirs["mib"]
-            rows.append(
-                {"case": case, "pass": which_pass, **result, "speed_up": speed_up, "memory_ratio": memory, "goal": goal}
-            )
+            ratios = {
+                "faster_than_indexed": indexed["ms"] / ours["ms"],
+                "faster": theirs["ms"] / ours["ms"],
+                "memory_ratio": ours["mib"] / theirs["mib"],
+            }
+            rows.append({"case": case, "pass": which_pass, **result, **ratios, "goal": goal})
 
     table = Table(title=f"spikelab.neurons.lif against snntorch.Leaky, {threads} threads")
-    for column in ("case", "pass", "lif ms", "Leaky ms", "faster by", "lif MiB", "Leaky MiB", "memory", "goal"):
+    for column in ("case", "pass", "lif ms", "Leaky, indexed", "Leaky, unbound", "memory", "goal"):
         table.add_column(column, justify="left" if column in ("case", "pass") else "right")
     for row in rows:
-        ours, theirs = row["spikelab"], row["snntorch"]
-        goal = f"≥ {row['goal']:g}×, ≤ 0.5" if row["goal"] else ""
+        ours, theirs, indexed = row["spikelab"], row["snntorch"], row["snntorch indexed"]
         table.add_row(
-            row["case"], row["pass"], f"{ours['ms']:.1f}", f"{theirs['ms']:.1f}", f"{row['speed_up']:.1f}×",
-            f"{ours['mib']:.0f}", f"{theirs['mib']:.0f}", f"{row['memory_ratio']:.2f}", goal,
-        )  # fmt: skip
+            row["case"],
+            row["pass"],
+            f"{ours['ms']:.1f}",
+            f"{indexed['ms']:.1f} ({row['faster_than_indexed']:.1f}×)",
+            f"{theirs['ms']:.1f} ({row['faster']:.1f}×)",
+            f"{ours['mib']:.0f} of {theirs['mib']:.0f} MiB",
+            f"≥ {row['goal']:g}×" if row["goal"] else "",
+        )
     Console(width=130).print(table)
     report = {
         "torch": torch.__version__,
