@@ -27,7 +27,13 @@ DATA_SETS = {
 }
 PROFILES = ("fast", "full")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
-USES = {"book": "building the book", "grading": "checking and grading", "train": "training", "dev": "the tests"}
+USES = {
+    "book": "building the book",
+    "grading": "checking and grading",
+    "data": "fetching and reading data sets",
+    "train": "training",
+    "dev": "the tests",
+}
 
 
 class Finding(NamedTuple):

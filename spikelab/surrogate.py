@@ -18,6 +18,9 @@ from spikelab.validation import require_positive
 
 SpikeFunction = Callable[[torch.Tensor], torch.Tensor]
 
+# The derivatives work in place on a temporary of their own: in the backward pass of a long sequence, allocating a
+# tensor for every operation costs more than the arithmetic.
+
 
 class _Step(torch.autograd.Function):
     """Heaviside step whose backward multiplies by the derivative of a surrogate."""
@@ -74,7 +77,7 @@ def fast_sigmoid(slope: float = 25.0) -> Surrogate:
     return Surrogate(
         name=f"fast_sigmoid(slope={k:g})",
         smooth=lambda u: u / (1 + k * u.abs()),
-        derivative=lambda u: 1 / (1 + k * u.abs()).square(),
+        derivative=lambda u: u.abs().mul_(k).add_(1).square_().reciprocal_(),
     )
 
 
@@ -92,7 +95,7 @@ def atan(alpha: float = 2.0) -> Surrogate:
     return Surrogate(
         name=f"atan(alpha={a:g})",
         smooth=lambda u: torch.atan(math.pi / 2 * a * u) / math.pi + 0.5,
-        derivative=lambda u: a / 2 / (1 + (math.pi / 2 * a * u).square()),
+        derivative=lambda u: (math.pi / 2 * a * u).square_().add_(1).mul_(2 / a).reciprocal_(),
     )
 
 

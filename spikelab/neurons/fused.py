@@ -44,6 +44,7 @@ class _LIFSequence(torch.autograd.Function):
         ctx.save_for_backward(membrane, spikes if needs_spikes else None, beta, membrane0, refractory0, fired0)
         ctx.settings = threshold, reset, refractory_steps, spike_grad
         ctx.mark_non_differentiable(refractory)
+        ctx.set_materialize_grads(False)  # a loss on the spikes alone sends no gradient to the membrane
         return spikes, membrane, refractory
 
     @staticmethod
@@ -53,13 +54,20 @@ class _LIFSequence(torch.autograd.Function):
         grad_current = torch.empty_like(membrane)
         grad_beta = torch.zeros_like(membrane0) if ctx.needs_input_grad[1] else None
         awake = _awake_steps(spikes, refractory0, refractory_steps) if refractory_steps else None
+        above = torch.empty_like(membrane0)  # U - theta
         carried = torch.zeros_like(membrane0)  # what a step receives from the next one: beta * lambda
         for t in reversed(range(len(membrane))):
             grad = grad_current[t]
-            torch.mul(derivative_of(spike_grad, membrane[t] - threshold), grad_spikes[t], out=grad)
-            if refractory_steps:
-                grad.mul_(awake[t])
-            grad.add_(grad_membrane[t]).add_(carried)
+            if grad_spikes is None:
+                grad.copy_(carried)
+            else:
+                torch.sub(membrane[t], threshold, out=above)
+                torch.mul(derivative_of(spike_grad, above), grad_spikes[t], out=grad)
+                if refractory_steps:
+                    grad.mul_(awake[t])
+                grad.add_(carried)
+            if grad_membrane is not None:
+                grad.add_(grad_membrane[t])
             survives = grad
             if reset == "zero":
                 survives = grad * (1 - (spikes[t - 1] if t else fired0))
