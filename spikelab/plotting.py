@@ -17,12 +17,14 @@ Used in every chapter.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spikelab.validation import require_choice, require_count, require_positive
+from spikelab.validation import require_between, require_choice, require_count, require_positive
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -534,6 +536,49 @@ def image(
     if value_label is not None:
         ax.figure.colorbar(shown, ax=ax, label=value_label, shrink=0.85)
     return _finish(ax, title)
+
+
+def png_bytes(figure: Figure, *, dpi: float = 110, colours: int = 48) -> bytes:
+    """Return a figure as a small PNG: few colours, no date, the same bytes every time.
+
+    Args:
+        figure: what to draw; it stays open.
+        dpi: pixels per inch.
+        colours: size of the palette, 2 to 256; lines and text need few, photographs many.
+    Returns:
+        The file's bytes.
+    Raises:
+        ValueError: if ``colours`` is not between 2 and 256.
+    """
+    from PIL import Image
+
+    palette = int(require_between("colours", colours, 2, 256))
+    raw, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(raw, format="png", dpi=dpi, bbox_inches=None, metadata={"Software": None})
+    with Image.open(raw) as picture:
+        few = picture.convert("RGB").quantize(palette, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        few.save(small, format="PNG", optimize=True)
+    return small.getvalue()
+
+
+def save_picture(figure: Figure, path: str | Path, *, dpi: float = 110, colours: int = 48) -> None:
+    """Write a figure as a small PNG and close it; see ``png_bytes``.
+
+    Raises:
+        ValueError: if ``colours`` is not between 2 and 256.
+        OSError: if the file cannot be written; an older one is then still whole.
+    """
+    import matplotlib.pyplot as plt
+
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(target.name + ".part")
+    try:
+        draft.write_bytes(png_bytes(figure, dpi=dpi, colours=colours))
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+        plt.close(figure)
 
 
 def _axes(ax: Axes | None) -> Axes:

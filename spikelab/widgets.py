@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from spikelab.plotting import style_parameters
+from spikelab.plotting import png_bytes, style_parameters
 from spikelab.validation import require_positive
 
 if TYPE_CHECKING:
@@ -110,7 +109,6 @@ def _frame(draw: Callable[[Any], Figure], value: Any, dpi: float) -> bytes:
     import matplotlib
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
-    from PIL import Image
 
     before = set(plt.get_fignums())
     try:
@@ -119,8 +117,7 @@ def _frame(draw: Callable[[Any], Figure], value: Any, dpi: float) -> bytes:
             if not isinstance(figure, Figure):
                 hint = " (return ax.figure)" if hasattr(figure, "figure") else ""
                 raise ValueError(f"draw must return a matplotlib Figure, got {type(figure).__name__}{hint}")
-            raw = io.BytesIO()
-            figure.savefig(raw, format="png", dpi=dpi, bbox_inches=None)
+            png = png_bytes(figure, dpi=dpi, colours=FRAME_COLOURS)
             interactive = matplotlib.is_interactive()
         # The first figure of a notebook switches pyplot to interactive; leaving the context must not switch it back,
         # or Jupyter would never show a later figure.
@@ -128,11 +125,7 @@ def _frame(draw: Callable[[Any], Figure], value: Any, dpi: float) -> bytes:
     finally:
         for number in set(plt.get_fignums()) - before:
             plt.close(number)
-    small = io.BytesIO()
-    with Image.open(raw) as picture:
-        few = picture.convert("RGB").quantize(FRAME_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        few.save(small, format="PNG", optimize=True)
-    return small.getvalue()
+    return png
 
 
 def _image_tag(png: bytes, alt: str) -> str:

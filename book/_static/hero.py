@@ -5,14 +5,12 @@ one row of it, and time is the other axis. A neuron's current is the darkness in
 raster is the picture. Run from the root of the repository: ``python book/_static/hero.py``.
 """
 
-import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.patches import Rectangle
-from PIL import Image
 
 from spikelab import plotting
 from spikelab.neurons import decay_from_tau, lif
@@ -129,11 +127,7 @@ def draw(spikes: np.ndarray, membrane: np.ndarray) -> plt.Figure:
 def main(target: Path) -> None:
     """Simulate, draw and write the picture."""
     with plt.rc_context(plotting.style_parameters()):
-        figure = draw(*watch(cat()))
-        raw = io.BytesIO()
-        figure.savefig(raw, format="png", dpi=180)
-        plt.close(figure)
-    Image.open(raw).convert("RGB").quantize(24, dither=Image.Dither.NONE).save(target, optimize=True)
+        plotting.save_picture(draw(*watch(cat())), target, dpi=180, colours=24)
 
 
 if __name__ == "__main__":

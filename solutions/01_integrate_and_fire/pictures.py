@@ -3,13 +3,11 @@
 Run ``python solutions/01_integrate_and_fire/pictures.py``; the files in ``images/`` come out the same every time.
 """
 
-import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 
 from spikelab import plotting
 from spikelab.neurons import lif, lif_rate_hz, passive_membrane
@@ -71,7 +69,6 @@ def identify_picture() -> Figure:
 def main() -> None:
     plt.switch_backend("agg")
     plotting.style()
-    IMAGES.mkdir(exist_ok=True)
     pictures = {
         "passive-membrane": membrane_picture,
         "lif-sequence": lif_picture,
@@ -79,14 +76,7 @@ def main() -> None:
         "identify-neuron": identify_picture,
     }
     for name, draw in pictures.items():
-        figure = draw()
-        raw = io.BytesIO()
-        figure.savefig(raw, format="png", dpi=130)
-        plt.close(figure)
-        few_colours = (
-            Image.open(raw).convert("RGB").quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        )
-        few_colours.save(IMAGES / f"{name}.png", optimize=True)
+        plotting.save_picture(draw(), IMAGES / f"{name}.png", dpi=130, colours=128)
 
 
 if __name__ == "__main__":

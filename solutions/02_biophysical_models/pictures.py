@@ -3,13 +3,11 @@
 Run ``python solutions/02_biophysical_models/pictures.py``; the files in ``images/`` come out the same every time.
 """
 
-import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 
 from spikelab import plotting
 from spikelab.neurons import alpha_kernel, hodgkin_huxley, lif_kernels
@@ -50,7 +48,6 @@ def alpha_picture() -> Figure:
 def main() -> None:
     plt.switch_backend("agg")
     plotting.style()
-    IMAGES.mkdir(exist_ok=True)
     pictures = {
         "alpha-m": rate_picture,
         "axon": axon_picture,
@@ -58,14 +55,7 @@ def main() -> None:
         "alpha-kernel": alpha_picture,
     }
     for name, draw in pictures.items():
-        figure = draw()
-        raw = io.BytesIO()
-        figure.savefig(raw, format="png", dpi=130)
-        plt.close(figure)
-        few_colours = (
-            Image.open(raw).convert("RGB").quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        )
-        few_colours.save(IMAGES / f"{name}.png", optimize=True)
+        plotting.save_picture(draw(), IMAGES / f"{name}.png", dpi=130, colours=128)
 
 
 if __name__ == "__main__":

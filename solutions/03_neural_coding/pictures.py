@@ -17,17 +17,6 @@ from spikelab.neurons import LIFState, integrate_and_fire
 HERE = Path(__file__).parent / "images"
 
 
-def save(name: str, figure) -> None:
-    """Write one figure as a small PNG without a date in it."""
-    from PIL import Image
-
-    path = HERE / f"{name}.png"
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    with Image.open(path) as picture:
-        few = picture.convert("RGB").quantize(48, dither=Image.Dither.NONE)
-    few.save(path, optimize=True)
-
-
 def draw_poisson():
     """Ten pixels of rising brightness at 200 Hz."""
     brightness = torch.linspace(0.1, 1.0, 10, dtype=torch.float64)
@@ -96,10 +85,7 @@ def draw_activation():
 
 def main() -> None:
     """Draw all pictures."""
-    import matplotlib.pyplot as plt
-
     plotting.style()
-    HERE.mkdir(exist_ok=True)
     drawings = {
         "poisson": draw_poisson,
         "latency": draw_latency,
@@ -108,8 +94,7 @@ def main() -> None:
         "activation": draw_activation,
     }
     for name, draw in drawings.items():
-        save(name, draw())
-        plt.close("all")
+        plotting.save_picture(draw(), HERE / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -297,3 +297,22 @@ def test_bad_input_names_argument_value_and_what_is_allowed(call, message):
 def test_logarithmic_counts_and_bars():
     assert plotting.histogram([1.0, 2.0, 2.0], log=True).get_yscale() == "log"
     assert plotting.bars(["a"], {"x": [1]}, y_label="spikes (count)", log=True, title="t").get_yscale() == "log"
+
+
+def test_a_saved_picture_is_small_the_same_every_time_and_closed(tmp_path):
+    files = []
+    for name in ("a.png", "b.png"):
+        ax = plotting.traces(range(50), {"curve": range(50)}, x_label="x", y_label="y")
+        plotting.save_picture(ax.figure, tmp_path / "new folder" / name)
+        files.append((tmp_path / "new folder" / name).read_bytes())
+    assert files[0] == files[1]
+    assert files[0].startswith(b"\x89PNG")
+    assert len(files[0]) < 20_000
+    assert sorted(path.name for path in (tmp_path / "new folder").iterdir()) == ["a.png", "b.png"]
+    assert not plt.get_fignums()
+
+
+def test_a_palette_has_two_to_256_colours():
+    ax = plotting.traces(range(5), {"curve": range(5)}, x_label="x", y_label="y")
+    with pytest.raises(ValueError, match="colours must"):
+        plotting.png_bytes(ax.figure, colours=1)
