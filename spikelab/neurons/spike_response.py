@@ -16,9 +16,9 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch.nn import functional as F
+from torch.autograd.function import once_differentiable
 
-from spikelab.surrogate import SpikeFunction, atan
+from spikelab.surrogate import SpikeFunction, atan, derivative_of
 from spikelab.validation import (
     require_between,
     require_choice,
@@ -28,6 +28,7 @@ from spikelab.validation import (
 )
 
 COMPARISONS = (">", ">=")
+PSP_BLOCK = 64  # steps per matrix product: below, the products are too small; above, half of them multiply zeros
 
 
 class SRMOutput(NamedTuple):
@@ -147,10 +148,14 @@ def psp(spikes: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
         return spikes.clone()
     steps = len(spikes)
     kernel = kernel[:steps]
-    rows = spikes.reshape(steps, -1).T.unsqueeze(1)  # [N, 1, T]
-    padded = F.pad(rows, (len(kernel) - 1, 0))
-    response = F.conv1d(padded, kernel.flip(0).reshape(1, 1, -1))
-    return response.squeeze(1).T.reshape(spikes.shape)
+    signal = spikes.reshape(steps, -1)
+    reach = min(steps, PSP_BLOCK + len(kernel) - 1)
+    matrix = _toeplitz(kernel, reach)
+    blocks = []
+    for start in range(0, steps, PSP_BLOCK):
+        stop, first = min(start + PSP_BLOCK, steps), max(0, start - len(kernel) + 1)
+        blocks.append(matrix[start - first : stop - first, : stop - first] @ signal[first:stop])
+    return torch.cat(blocks).reshape(spikes.shape) if len(blocks) > 1 else blocks[0].reshape(spikes.shape)
 
 
 def srm(
@@ -182,33 +187,111 @@ def srm(
     Explained in chapter 02. Source: paper 3, eq. 3; Gerstner and Kistler 2002.
     """
     require_tensor("drive", drive, min_dim=1, layout="[T, ...]")
-    eta = _checked_kernel("refractory_kernel", refractory_kernel).detach().to(drive)
+    eta = _checked_kernel("refractory_kernel", refractory_kernel).detach().to(drive.dtype)
     if eta[0] != 0:
         first = float(eta[0])
         raise ValueError(f"refractory_kernel must start with 0 (a spike cannot act on its own cause), got {first:g}")
     theta = require_positive("threshold", threshold)
     require_choice("comparison", comparison, COMPARISONS)
     surrogate = atan() if spike_grad is None else spike_grad
-    membrane = drive + _after_effects(drive.detach(), eta, theta, comparison)
-    spikes = surrogate(membrane - theta)
-    if comparison == ">=":
-        spikes = spikes + (membrane == theta).to(spikes.dtype)  # a surrogate's forward is the strict step
-    return SRMOutput(spikes, membrane)
-
-
-@torch.no_grad()
-def _after_effects(drive: torch.Tensor, eta: torch.Tensor, theta: float, comparison: str) -> torch.Tensor:
-    """Sum over the neuron's own earlier spikes of η, for each step ``[T, ...]``."""
     steps = len(drive)
-    effects = torch.zeros_like(drive)
-    shape = (-1,) + (1,) * (drive.dim() - 1)
-    fires = torch.ge if comparison == ">=" else torch.gt
-    for t in range(steps - 1):
-        spikes = fires(drive[t] + effects[t], theta)
-        if spikes.any():
-            reach = min(len(eta), steps - t)
-            effects[t + 1 : t + reach] += eta[1:reach].reshape(shape) * spikes.to(drive.dtype)
-    return effects
+    spikes, membrane = _SRMSequence.apply(
+        drive.reshape(steps, -1) if drive.numel() else drive, eta, theta, surrogate, comparison
+    )
+    return SRMOutput(spikes.reshape(drive.shape), membrane.reshape(drive.shape))
+
+
+class _SRMSequence(torch.autograd.Function):
+    """spikes, membrane = f(drive [T, N], eta [K]): what autograd keeps is one tensor, the membrane."""
+
+    @staticmethod
+    def forward(ctx, drive, eta, theta, surrogate, comparison):
+        spikes, membrane = torch.empty_like(drive), drive.clone()
+        fires = torch.ge if comparison == ">=" else torch.gt
+        form = _exponential_form(eta)
+        if form is None:
+            _add_after_effects_by_sum(membrane, spikes, eta.to(drive.device), theta, fires)
+        else:
+            _add_after_effects_by_recursion(membrane, spikes, len(eta), *form, theta, fires)
+        ctx.save_for_backward(membrane)
+        ctx.settings = theta, surrogate
+        ctx.set_materialize_grads(False)
+        return spikes, membrane
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_spikes, grad_membrane):
+        (membrane,) = ctx.saved_tensors
+        theta, surrogate = ctx.settings
+        if grad_spikes is None:
+            return grad_membrane, None, None, None, None
+        grad = torch.empty_like(membrane)
+        for g, u, out in zip(grad_spikes, membrane, grad, strict=True):  # step by step stays in the cache
+            torch.mul(derivative_of(surrogate, u - theta), g, out=out)
+        if grad_membrane is not None:
+            grad.add_(grad_membrane)
+        return grad, None, None, None, None
+
+
+def _add_after_effects_by_sum(membrane, spikes, eta, theta, fires) -> None:
+    """Any kernel: each spike adds its after-effect to the steps to come."""
+    steps = len(membrane)
+    column = eta.unsqueeze(1)
+    for t in range(steps):
+        fires(membrane[t], theta, out=spikes[t])
+        reach = min(len(eta), steps - t)
+        if reach > 1 and spikes[t].any():
+            membrane[t + 1 : t + reach].addcmul_(column[1:reach], spikes[t])
+
+
+def _add_after_effects_by_recursion(membrane, spikes, length, first, decay, is_alpha, theta, fires) -> None:
+    r"""Kernels :math:`\eta_k = \eta_1 a^{k-1}`, or k times that: one or two state variables instead of a sum over K.
+
+    .. math:: A_t = a A_{t-1} + \eta_1 S_{t-1}, \qquad E_t = a E_{t-1} + A_t
+
+    A is the after-effect in the first case and E in the second. A spike K steps ago leaves the sum: its share is
+    taken off again, so that the result is that of the cut kernel, up to rounding.
+    """
+    trace = torch.zeros_like(membrane[0]) if len(membrane) else None
+    effect = torch.zeros_like(trace) if is_alpha else trace
+    share = first * decay ** (length - 1)
+    for t in range(len(membrane)):
+        if t:
+            trace.mul_(decay).add_(spikes[t - 1], alpha=first)
+            if t >= length:
+                trace.sub_(spikes[t - length], alpha=share)
+            if is_alpha:
+                effect.mul_(decay).add_(trace)
+                if t >= length:
+                    effect.sub_(spikes[t - length], alpha=share * (length - 1))
+            membrane[t].add_(effect)
+        fires(membrane[t], theta, out=spikes[t])
+
+
+def _exponential_form(eta: torch.Tensor) -> tuple[float, float, bool] | None:
+    """``(eta_1, decay, is_alpha)`` of a kernel that decays exponentially or as an alpha function, else None."""
+    if len(eta) < 2:
+        return 0.0, 0.0, False
+    values = eta[1:].to("cpu", torch.float64)
+    k = torch.arange(1, len(eta), dtype=torch.float64)
+    tolerance = 8 * torch.finfo(eta.dtype).eps * float(values.abs().max())
+    for is_alpha in (False, True):
+        falling = values / k if is_alpha else values
+        first = float(falling[0])
+        if first == 0 or float(falling[-1]) / first < 0:
+            continue
+        decay = (float(falling[-1]) / first) ** (1 / max(1, len(falling) - 1))
+        rebuilt = first * decay ** (k - 1) * (k if is_alpha else 1)
+        if (rebuilt - values).abs().max() <= tolerance:
+            return first, decay if len(falling) > 1 else 0.0, is_alpha
+    return None
+
+
+def _toeplitz(kernel: torch.Tensor, size: int) -> torch.Tensor:
+    """Lower triangular ``[size, size]`` matrix with element k of the kernel on its k-th lower diagonal."""
+    step = torch.arange(size, device=kernel.device)
+    lag = (step.unsqueeze(1) - step).clamp(min=-1, max=len(kernel))
+    return torch.cat([kernel, kernel.new_zeros(2)])[lag]  # lag -1 and K meet the two zeros
 
 
 def _alpha(tau: float, dt: float, height: float, cutoff: float, dtype: torch.dtype | None) -> torch.Tensor:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from spikelab.neurons import alpha_kernel, lif, lif_kernels, psp, refractory_kernel, srm
+from spikelab.neurons.spike_response import _exponential_form
 from spikelab.surrogate import exponential, fast_sigmoid
 
 
@@ -68,7 +69,7 @@ def test_kernels_follow_the_requested_dtype():
 # --- psp ---
 
 
-@pytest.mark.parametrize("steps", [3, 50])
+@pytest.mark.parametrize("steps", [1, 3, 50, 64, 65, 200])
 def test_psp_is_numpys_causal_convolution(steps):
     kernel, spikes = noise(8, seed=1), noise(steps, 2, 3, seed=2)
     got = psp(spikes, kernel)
@@ -91,7 +92,8 @@ def test_psp_of_one_spike_is_the_kernel():
 @pytest.mark.parametrize("seed", range(3))
 def test_psp_backward_is_its_adjoint_the_correlation(seed):
     """Dot-product test: <psp(x), y> = <x, correlate(y)>, and autograd gives that correlation."""
-    kernel, x, y = noise(9, seed=seed), noise(40, 5, seed=seed + 10), noise(40, 5, seed=seed + 20)
+    steps = (40, 64, 150)[seed]
+    kernel, x, y = noise(9, seed=seed), noise(steps, 5, seed=seed + 10), noise(steps, 5, seed=seed + 20)
     correlation = psp(y.flip(0), kernel).flip(0)
     assert float((psp(x, kernel) * y).sum()) == pytest.approx(float((x * correlation).sum()), rel=1e-12)
     x.requires_grad_()
@@ -144,6 +146,44 @@ def test_membrane_is_drive_plus_the_after_effect_of_every_earlier_spike():
             float(eta[k]) * float(spikes[t - k]) for k in range(1, len(eta)) if t - k >= 0
         )
         assert float(membrane[t]) == pytest.approx(written_out, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "eta",
+    [
+        refractory_kernel(1.0, 2.0, dtype=torch.float64),
+        refractory_kernel(4.0, 2.0, dt_ms=0.7, dtype=torch.float64),
+        refractory_kernel(9.0, 2.0, scale=0.5, dtype=torch.float64),
+        lif_kernels(0.9, 2.0, 30, dtype=torch.float64)[1],
+        lif_kernels(1.0, 0.2, 12, dtype=torch.float64)[1],
+        lif_kernels(0.5, 2.0, 2, dtype=torch.float64)[1],
+        torch.tensor([0.0, -3.0, 0.5, -0.25], dtype=torch.float64),  # no exponential: summed spike by spike
+        torch.zeros(1, dtype=torch.float64),
+        torch.zeros(5, dtype=torch.float64),
+    ],
+    ids=["alpha", "alpha-fine", "alpha-slow", "lif", "counter", "one-step", "any", "none", "zero"],
+)
+@pytest.mark.parametrize("steps", [1, 25, 200])
+def test_after_effects_equal_the_sum_over_earlier_spikes_whatever_the_kernel(eta, steps):
+    drive = 2 * noise(steps, 6, seed=len(eta)) + 2
+    spikes, membrane = srm(drive, refractory_kernel=eta, threshold=2.0, comparison=">=")
+    summed = drive.clone()
+    for k in range(1, min(len(eta), steps)):
+        summed[k:] += eta[k] * spikes[:-k]
+    assert (membrane - summed).abs().max() < 1e-9
+    assert torch.equal(spikes, (membrane >= 2).to(spikes.dtype))
+    assert steps == 1 or spikes.mean() > 0.02
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("tau", "dt"), [(1.0, 1.0), (5.0, 1.0), (10.0, 1.0), (3.0, 0.7), (0.3, 1.0)])
+def test_the_kernels_of_the_course_take_the_fast_path(tau, dt, dtype):
+    first, decay, is_alpha = _exponential_form(refractory_kernel(tau, 10.0, dt, dtype=dtype))
+    assert is_alpha
+    assert decay == pytest.approx(math.exp(-dt / tau), rel=1e-5)
+    assert first == pytest.approx(-20 * dt / tau * math.exp(1 - dt / tau), rel=1e-6)
+    assert _exponential_form(lif_kernels(0.9, 1.0, 50, dtype=dtype)[1]) == pytest.approx((-1.0, 0.9, False), rel=1e-6)
+    assert _exponential_form(torch.tensor([0.0, -1.0, -0.9, -0.5], dtype=dtype)) is None
 
 
 def test_slayers_kernel_keeps_a_neuron_silent_right_after_its_spike():
