@@ -1,9 +1,10 @@
-"""``spikelab.neurons.lif`` against ``snntorch.Leaky``: time and peak memory, in one run.
+"""``spikelab.neurons.lif`` against its peers: time and peak memory, in one run.
 
-    python -m benchmarks.neurons [--repeats 5] [--threads N] [--json FILE]
+    python -m benchmarks.neurons [--repeats 5] [--threads N] [--json FILE] [--peers .venv-peers/bin/python]
 
-Each implementation runs each case in a process of its own, the two by turns, and reports its fastest repetition and the
-growth of its peak memory over what the inputs already take. Only the ratio of the two travels between machines.
+Each library runs each case in a process of its own, by turns, and reports its fastest repetition and the growth of its
+peak memory over what the inputs already take. Only ratios travel between machines. snnTorch shares our environment;
+SpikingJelly, norse and sinabs have one of their own, made by ``sh benchmarks/peers.sh``, with the same torch.
 """
 
 from __future__ import annotations
@@ -14,141 +15,64 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-# name: (T, B, N, with a linear layer N -> N in front)
-CASES = {
-    "elementwise T32 B32 N16384": (32, 32, 16384, False),
-    "elementwise T100 B16 N4096": (100, 16, 4096, False),
-    "linear T100 B16 N512": (100, 16, 512, True),
-    "linear T300 B8 N2000": (300, 8, 2000, True),
-}
+from benchmarks._neuron_peers import CASES, PASSES
+
+WORKER = Path(__file__).with_name("_neuron_peers.py")
 GOALS = {"elementwise T32 B32 N16384": 8.0, "linear T100 B16 N512": 2.0}
-PASSES = ("forward", "forward+backward")
 # snnTorch's tutorials write the loop with an index, ``current[step]``, and each index makes the backward pass add up a
 # gradient of the whole sequence. ``for step in current`` avoids that; it is the fairer opponent, so both are timed.
-PEERS = ("spikelab", "snntorch indexed", "snntorch")
-
-
-def measure(case: str, which_pass: str, peer: str, repeats: int, threads: int) -> dict[str, float]:
-    """Run one case in this process; returns its fastest time in ms and its peak memory above the inputs in MiB."""
-    import torch
-
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    num_steps, batch, size, with_linear = CASES[case]
-    scale = 0.5 if not with_linear else 1.0
-    drive = scale * torch.randn(num_steps, batch, size)
-    layer = torch.nn.Linear(size, size) if with_linear else torch.nn.Identity()
-    if not with_linear and which_pass != "forward":
-        drive.requires_grad_()
-    run = _spikelab(layer) if peer == "spikelab" else _snntorch(layer, batch, size, indexed="indexed" in peer)
-
-    def once() -> None:
-        drive.grad = None
-        layer.zero_grad(set_to_none=True)
-        with torch.set_grad_enabled(which_pass != "forward"):
-            spikes = run(drive)
-            if which_pass != "forward":
-                spikes.sum().backward()
-
-    before = _peak_mib()
-    once()  # also the warm-up
-    peak = _peak_mib() - before
-    fastest = min(_seconds(once) for _ in range(repeats))
-    return {"ms": 1000 * fastest, "mib": peak}
-
-
-def _spikelab(layer):
-    from spikelab.neurons import lif
-
-    # The linear layer has no time, so all steps go through it at once.
-    return lambda drive: lif(layer(drive), beta=0.9).spikes
-
-
-def _snntorch(layer, batch, size, indexed):
-    import snntorch
-    import torch
-
-    neuron = snntorch.Leaky(beta=0.9)
-
-    def run(drive):
-        membrane, spikes, membranes = torch.zeros(batch, size), [], []
-        for step in (drive[t] for t in range(len(drive))) if indexed else drive:
-            spike, membrane = neuron(layer(step), membrane)
-            spikes.append(spike)
-            membranes.append(membrane)  # lif returns them too
-        torch.stack(membranes)
-        return torch.stack(spikes)
-
-    return run
-
-
-def _seconds(function) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def _peak_mib() -> float:
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+HERE = ("spikelab", "snntorch indexed", "snntorch")
+ELSEWHERE = ("spikingjelly", "norse", "sinabs")
 
 
 def main(
     repeats: Annotated[int, typer.Option(min=1, help="Timed repetitions of each case; the fastest counts.")] = 5,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = os.cpu_count() or 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the results to this file.")] = None,
-    one: Annotated[str, typer.Option(hidden=True)] = "",
+    peers: Annotated[
+        Path | None, typer.Option(help="Python of the environment that benchmarks/peers.sh makes; adds its libraries.")
+    ] = None,
 ) -> None:
-    """Compare spikelab's lif with snnTorch's Leaky in time and peak memory."""
-    if one:
-        case, which_pass, peer = json.loads(one)
-        print(json.dumps(measure(case, which_pass, peer, repeats, threads)))
-        return
-    import snntorch
-    import torch
+    """Compare spikelab's lif with other libraries' leaky neuron in time and peak memory."""
     from rich.console import Console
     from rich.table import Table
     from tqdm import tqdm
 
+    if peers and not peers.exists():
+        raise SystemExit(f"benchmarks.neurons: there is no {peers}; make it with: sh benchmarks/peers.sh")
+    pythons = dict.fromkeys(HERE, Path(sys.executable)) | dict.fromkeys(ELSEWHERE if peers else (), peers)
     rows = []
     for case in tqdm(CASES, desc="cases", file=sys.stderr):
         for which_pass in PASSES:
-            result = {peer: _in_own_process(case, which_pass, peer, repeats, threads) for peer in PEERS}
-            ours, theirs, indexed = (result[peer] for peer in ("spikelab", "snntorch", "snntorch indexed"))
-            goal = GOALS.get(case) if which_pass == "forward+backward" else None
-            ratios = {
-                "faster_than_indexed": indexed["ms"] / ours["ms"],
-                "faster": theirs["ms"] / ours["ms"],
-                "memory_ratio": ours["mib"] / theirs["mib"],
+            result = {
+                peer: _in_own_process(python, [case, which_pass, peer, repeats, threads])
+                for peer, python in pythons.items()
             }
-            rows.append({"case": case, "pass": which_pass, **result, **ratios, "goal": goal})
+            ours = result["spikelab"]
+            ratios = {peer: {key: other[key] / ours[key] for key in ("ms", "mib")} for peer, other in result.items()}
+            goal = GOALS.get(case) if which_pass == "forward+backward" else None
+            rows.append({"case": case, "pass": which_pass, "measured": result, "times_ours": ratios, "goal": goal})
 
-    table = Table(title=f"spikelab.neurons.lif against snntorch.Leaky, {threads} threads")
-    for column in ("case", "pass", "lif ms", "Leaky, indexed", "Leaky, unbound", "memory", "goal"):
-        table.add_column(column, justify="left" if column in ("case", "pass") else "right")
+    table = Table(title=f"ms, peak MiB (and how many times spikelab's ms); {threads} threads, fastest of {repeats}")
+    table.add_column("case")
+    for peer in pythons:
+        table.add_column(peer, justify="right")
     for row in rows:
-        ours, theirs, indexed = row["spikelab"], row["snntorch"], row["snntorch indexed"]
-        table.add_row(
-            row["case"],
-            row["pass"],
-            f"{ours['ms']:.1f}",
-            f"{indexed['ms']:.1f} ({row['faster_than_indexed']:.1f}×)",
-            f"{theirs['ms']:.1f} ({row['faster']:.1f}×)",
-            f"{ours['mib']:.0f} of {theirs['mib']:.0f} MiB",
-            f"≥ {row['goal']:g}×" if row["goal"] else "",
-        )
-    Console(width=130).print(table)
+        cells = []
+        for peer, measured in row["measured"].items():
+            times = "" if peer == "spikelab" else f" ({row['times_ours'][peer]['ms']:.1f}×)"
+            cells.append(f"{measured['ms']:.1f}, {measured['mib']:.0f}{times}")
+        goal = f"\n(goal: indexed ≥ {row['goal']:g}×)" if row["goal"] else ""
+        table.add_row(f"{row['case']}\n{row['pass']}{goal}", *cells)
+    Console(width=64 + 22 * len(pythons)).print(table)
+    versions = {peer: rows[0]["measured"][peer]["version"] for peer in pythons}
     report = {
-        "torch": torch.__version__,
-        "snntorch": snntorch.__version__,
+        "versions": versions | {"torch": sorted({m["torch"] for m in rows[0]["measured"].values()})},
         "python": platform.python_version(),
         "processor": platform.processor() or platform.machine(),
         "threads": threads,
@@ -161,12 +85,10 @@ def main(
         print(json.dumps(report))
 
 
-def _in_own_process(case: str, which_pass: str, peer: str, repeats: int, threads: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.neurons", "--one", json.dumps([case, which_pass, peer])]
-    command += ["--repeats", str(repeats), "--threads", str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True)
+def _in_own_process(python: Path, job: list) -> dict:
+    done = subprocess.run([python, WORKER, json.dumps(job)], capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"{case}, {which_pass}, {peer} failed:\n{done.stderr}")
+        raise SystemExit(f"{job[0]}, {job[1]}, {job[2]} failed:\n{done.stderr}")
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
