@@ -9,6 +9,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from spikelab.datasets.commands import data
+
 app = typer.Typer(
     help="Check your exercises, grade a class, look at the installation.",
     no_args_is_help=True,
@@ -18,6 +20,7 @@ app = typer.Typer(
 )
 grade = typer.Typer(help="Release, autograde and return a chapter's exercises.", no_args_is_help=True)
 app.add_typer(grade, name="grade")
+app.add_typer(data, name="data")
 
 Root = Annotated[
     Path | None, typer.Option("--root", help="Folder of the course; found from here upwards if not given.")

@@ -14,7 +14,7 @@ import torch
 
 from spikelab.datasets.errors import DataError
 from spikelab.datasets.files import data_hash, read_json, write_json
-from spikelab.datasets.places import cache_folder, data_root, find_folder
+from spikelab.datasets.places import cache_folder, find_folder, require_folder
 from spikelab.events import read_events
 from spikelab.validation import require_choice
 
@@ -85,13 +85,13 @@ class NMNIST:
             kind = "real" if find_folder(FOLDERS["real"], root) is not None else "synthetic"
         self.kind = kind
         self.folder = _folder(kind, root)
-        recordings = list(_recordings(self.folder / SUBFOLDERS[split]))
+        found = recordings(self.folder / SUBFOLDERS[split])
         if split != "test":
-            kept = _validation(len(recordings), kind)
-            recordings = [recordings[i] for i in np.flatnonzero(kept if split == "validation" else ~kept)]
-        self.files = [recording.path for recording in recordings]
-        self.labels = torch.tensor([recording.digit for recording in recordings], dtype=torch.int64)
-        self.label = _LABELS[kind].format(len(recordings))
+            kept = _validation(len(found), kind)
+            found = [found[i] for i in np.flatnonzero(kept if split == "validation" else ~kept)]
+        self.files = [recording.path for recording in found]
+        self.labels = torch.tensor([recording.digit for recording in found], dtype=torch.int64)
+        self.label = _LABELS[kind].format(len(found))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -144,22 +144,25 @@ def hash_of_files(files: list[Path], root: Path) -> str:
 
 def _folder(kind: str, root: str | os.PathLike | None) -> Path:
     name = FOLDERS[kind]
-    folder = find_folder(name, root)
-    if kind == "synthetic" and (folder is None or not (folder / MANIFEST).is_file()):
+    if kind == "synthetic":
+        found = find_folder(name, root)
+        if found is not None and (found / MANIFEST).is_file():
+            return found
         from spikelab.datasets.simulated import make_synthetic
 
-        return make_synthetic(cache_folder() / name)
-    if folder is None:
-        looked = [str(root)] if root is not None else dict.fromkeys([str(data_root()), str(cache_folder())])
-        verb = "make" if kind == "simulated" else "fetch"
-        raise DataError(f"no folder {name} in {' or '.join(looked)}: spikelab data {verb} {name}, or set SPIKELAB_DATA")
+        return make_synthetic()
+    folder = require_folder(name, f"spikelab data {'fetch' if kind == 'real' else 'make'} {name}", root)
     if kind == "simulated" and not (folder / MANIFEST).is_file():
         raise DataError(f"{folder} is not finished (no {MANIFEST}): run spikelab data make {name} again, it goes on")
     return folder
 
 
-def _recordings(folder: Path) -> list[Recording]:
-    """Return the recordings below ``Train`` or ``Test``, in the order of their numbers."""
+def recordings(folder: Path) -> list[Recording]:
+    """Return the recordings below ``Train`` or ``Test``, in the order of their numbers.
+
+    Raises:
+        DataError: if there are none, or the folder holds something else.
+    """
     if not folder.is_dir():
         raise DataError(f"no folder {folder}: N-MNIST has Train and Test, and in each a folder for every digit 0 to 9")
     found = []

@@ -53,3 +53,12 @@ def find_folder(name: str, root: str | os.PathLike | None = None) -> Path | None
     """
     places = [Path(root).expanduser()] if root is not None else [data_root(), cache_folder()]
     return next((place / name for place in places if (place / name).is_dir()), None)
+
+
+def require_folder(name: str, mend: str, root: str | os.PathLike | None = None) -> Path:
+    """Return the folder of a data set, or raise :class:`DataError` that says where it was looked for and the mend."""
+    folder = find_folder(name, root)
+    if folder is None:
+        looked = [Path(root)] if root is not None else dict.fromkeys([data_root(), cache_folder()])
+        raise DataError(f"no folder {name} in {' or '.join(map(str, looked))}: {mend}, or set SPIKELAB_DATA")
+    return folder
