@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from spikelab.datasets.commands import data
+from spikelab.training.commands import evaluate, train
 
 app = typer.Typer(
     help="Check your exercises, grade a class, look at the installation.",
@@ -21,6 +22,8 @@ app = typer.Typer(
 grade = typer.Typer(help="Release, autograde and return a chapter's exercises.", no_args_is_help=True)
 app.add_typer(grade, name="grade")
 app.add_typer(data, name="data")
+app.add_typer(train, name="train")
+app.command()(evaluate)
 
 Root = Annotated[
     Path | None, typer.Option("--root", help="Folder of the course; found from here upwards if not given.")

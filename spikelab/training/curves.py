@@ -1,0 +1,60 @@
+"""The picture of a run: loss, metric and firing rates over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from spikelab.training.files import write_atomically
+
+
+def plot_curves(history: Sequence[dict[str, Any]], metric: str, *, best_epoch: int | None = None) -> Any:
+    """Draw a run.
+
+    Args:
+        history: a record of each epoch, as results keep it.
+        metric: which metric to draw.
+        best_epoch: the epoch to mark, counted from 1.
+    Returns:
+        A matplotlib Figure that no window owns.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    from spikelab.plotting import GREY, MARKERS, PALETTE, style_parameters
+
+    epochs = [record["epoch"] for record in history]
+    with matplotlib.rc_context(style_parameters()):
+        figure = Figure(figsize=(9.0, 3.0), layout="constrained")
+        axes = figure.subplots(1, 3)
+        for ax, name in zip(axes, ("loss", metric), strict=False):
+            for split, colour, marker in zip(("train", "validation"), PALETTE, MARKERS, strict=False):
+                values = [(record.get(split) or {}).get(name) for record in history]
+                if any(value is not None for value in values):
+                    ax.plot(epochs, values, color=colour, marker=marker, markersize=3.5, label=split)
+            ax.set(xlabel="epoch", ylabel=name)
+            ax.legend(frameon=False)
+        rates = history[-1].get("firing_rate") or {} if history else {}
+        for index, layer in enumerate(rates):
+            values = [(record.get("firing_rate") or {}).get(layer) for record in history]
+            look = {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)], "markersize": 3.5}
+            axes[2].plot(epochs, values, label=layer, **look)
+        axes[2].set(xlabel="epoch", ylabel="firing rate (spikes per step)", ylim=(0, None))
+        if rates:
+            axes[2].legend(frameon=False, fontsize=8.5)
+        for ax in axes:
+            ax.xaxis.get_major_locator().set_params(integer=True)
+            if best_epoch is not None:
+                ax.axvline(best_epoch, color=GREY, linewidth=0.8, linestyle=":")
+    return figure
+
+
+def save_curves(path: Path, history: Sequence[dict[str, Any]], metric: str, *, best_epoch: int | None = None) -> Path:
+    """Write the picture as PNG.
+
+    Raises:
+        WriteError: if it cannot be written.
+    """
+    figure = plot_curves(history, metric, best_epoch=best_epoch)
+    return write_atomically(path, lambda part: figure.savefig(part, format="png", dpi=110))

@@ -1,0 +1,74 @@
+"""Evaluating trained weights: from a file to a result."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spikelab.models import pretrained
+from spikelab.training import results
+from spikelab.training.config import Configuration
+from spikelab.training.distributed import pick_device
+from spikelab.training.evaluation import evaluate
+from spikelab.training.progress import Progress
+from spikelab.training.tasks.nmnist import NMNISTTask
+from spikelab.validation import require_choice
+
+TASKS = {"nmnist": NMNISTTask}
+
+
+def evaluate_weights(
+    weights: str | Path,
+    *,
+    kind: str = "auto",
+    split: str = "test",
+    batch: int = 0,
+    threads: int = 0,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Evaluate a file of weights, or weights that come with spikelab, on a split.
+
+    Args:
+        weights: as ``pretrained.load``.
+        kind: which data, in the words of the task that the weights are for.
+        split: ``"test"``, ``"validation"`` or ``"train"``.
+        batch: samples of a step; 0 as in training.
+        threads: CPU threads; 0 leaves PyTorch's choice.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        progress: what reports it.
+    Returns:
+        The result; its configuration is the training's, with the data that was evaluated.
+    Raises:
+        WeightsError, DataError: if weights or data cannot be used.
+    """
+    began = time.monotonic()
+    if threads:
+        torch.set_num_threads(threads)
+    model, about = pretrained.load(weights)
+    config = Configuration.from_dict(about["configuration"], str(weights))
+    changed = {"data": kind, "train_limit": 0, **({"eval_batch": batch} if batch else {})}
+    config = dataclasses.replace(config, **changed)
+    task = TASKS[require_choice("task", config.task, TASKS)]()
+    place = pick_device(device)
+    data = task.data(config, (split,))
+    samples = getattr(data, split)
+    found = evaluate(task, config, model.to(place), samples, place, progress=progress, name=split)
+    loss = {"value": found.loss, "low": None, "high": None, "n": found.count, "interval": None}
+    return results.build(
+        kind="evaluate",
+        task=task,
+        config=config,
+        data=data,
+        metrics={split: {**found.metrics, "loss": loss}},
+        spikes=found.spikes,
+        parameters=sum(p.numel() for p in model.parameters()),
+        seconds={"train": 0.0, "total": time.monotonic() - began},
+        best_epoch=about.get("best_epoch"),
+        stopped="evaluated",
+        device=place,
+    )
