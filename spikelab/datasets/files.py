@@ -19,14 +19,16 @@ MARGIN_BYTES = 50_000_000  # left free on a disk beyond what is asked for
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old one, the new one, but never a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with disk_errors(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(content)
             os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -74,15 +76,15 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a full disk or a folder that may not be written into a :class:`DataError` with the mend."""
+    """Turn a full disk or a folder that cannot be written into a :class:`DataError` with the mend."""
     try:
         yield
     except OSError as error:
         mend = "Free some space, or name a folder on another disk in SPIKELAB_DATA or XDG_CACHE_HOME"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DataError(f"the disk of {folder} is full ({error.strerror}). {mend}") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise DataError(f"{error.filename or folder} may not be written ({error.strerror}). {mend}") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise DataError(f"{error.filename or folder} cannot be written ({error.strerror}). {mend}") from error
         raise
 
 

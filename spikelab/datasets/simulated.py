@@ -42,6 +42,7 @@ BLOCK = 128  # images per job
 BYTES_PER_RECORDING = 30_000  # about 4,200 events of 5 bytes, and what a file system adds
 SYNTHETIC_TEST = 400  # of the 1,797 digits
 DIGIT_PX, IMAGE_PX = 20, 28  # MNIST's digits fill 20 px of 28
+INK, CONTRAST = 0.35, 2.5  # light below INK is paper; the contrast gives strokes as sharp as a pen's
 
 
 def make_simulated(
@@ -103,8 +104,8 @@ def make_simulated(
 def make_synthetic(target: str | os.PathLike | None = None, *, seed: int = 0) -> Path:
     """Write the stand-in for N-MNIST: scikit-learn's digits through the DVS simulator, 1,397 to train on, 400 to test.
 
-    The 8 x 8 pixels become 20 x 20 by bilinear interpolation, in the middle of 28 x 28, as in MNIST. Several processes
-    may ask at once: one makes the set, the others wait. A set made with other settings is made anew.
+    The 8 x 8 pixels become 20 x 20 by bilinear interpolation and more contrast, in the middle of 28 x 28, as in MNIST.
+    Several processes may ask at once: one makes the set, the others wait. A set made with other settings is made anew.
 
     Args:
         target: folder to write; if not given, ``nmnist-synthetic`` in the cache folder.
@@ -164,6 +165,7 @@ def _digits(seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     small, labels = load_digits(return_X_y=True)
     light = torch.from_numpy(small).float().view(-1, 1, 8, 8) / 16
     light = torch.nn.functional.interpolate(light, size=(DIGIT_PX, DIGIT_PX), mode="bilinear", align_corners=False)
+    light = (CONTRAST * (light - INK)).clamp(0, 1)
     margin = (IMAGE_PX - DIGIT_PX) // 2
     light = torch.nn.functional.pad(light[:, 0], (margin,) * 4)
     images = (light * 255).round().to(torch.uint8).numpy()
