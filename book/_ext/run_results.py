@@ -1,0 +1,72 @@
+"""The directive ``run-results``: a table of the result files that training runs wrote.
+
+    ```{run-results} results/07_train_*.json
+    ```
+
+The pattern is read from the page's folder. Every number of the table comes from the files; each row leads to its file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.util.docutils import SphinxDirective
+
+from spikelab.training import results
+
+COLUMNS = ("network", "trained on", "seed", "accuracy on the test set (95 %)", "n", "spikes a sample", "weights", "time")
+
+
+def setup(app):
+    app.add_directive("run-results", RunResults)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+class RunResults(SphinxDirective):
+    """Rows sorted by file name, which starts with the chapter's number."""
+
+    required_arguments = 1
+
+    def run(self):
+        source = Path(self.env.doc2path(self.env.docname))
+        pattern = self.arguments[0]
+        files = sorted(source.parent.glob(pattern))
+        if not files:
+            raise self.error(f"no result file fits {pattern!r}; make one with: spikelab train ... --result PATH")
+        lines = ["| " + " | ".join(COLUMNS) + " |", "|:--|:--|--:|:--|--:|--:|--:|--:|"]
+        for file in files:
+            self.env.note_dependency(str(file))
+            row = _row(results.load(file), file.relative_to(source.parent).as_posix())
+            lines.append("| " + " | ".join(row) + " |")
+        holder = nodes.container(classes=["run-results"])
+        self.state.nested_parse(StringList(lines, source=str(source)), self.content_offset, holder)
+        return [holder]
+
+
+def _row(result: dict, link: str) -> list[str]:
+    config, data, metric = result["configuration"], result["data"], result["metrics"]["test"][result["metric"]]
+    sizes = data["sizes"]
+    name = f"{{download}}`{config['model'].upper()}, {config['rule']}, T = {config['num_steps']} <{link}>`"
+    interval = f" ({_percent(metric['low'])} to {_percent(metric['high'])})" if metric["low"] is not None else ""
+    spikes = sum(result["spikes"]["per_sample"].values()) if result["spikes"] else None
+    return [
+        name,
+        f"{data['label']}: {sizes['train']:,} samples, {result['epochs_run']} epochs",
+        str(result["seed"]),
+        f"**{_percent(metric['value'])} %**{interval}",
+        f"{metric['n']:,}",
+        "–" if spikes is None else f"{spikes:,.0f}",
+        f"{result['parameters']:,}",
+        _duration(result["seconds"]["train"]),
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}" if share < 0.99 else f"{100 * share:.2f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
