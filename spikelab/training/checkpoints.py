@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,10 @@ def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
             f"{path} is damaged: its {len(content)} bytes do not match the sum that was written with them. "
             "Delete it and start the run anew"
         )
-    return torch.load(io.BytesIO(memoryview(content)[start:]), map_location="cpu", weights_only=True)
+    try:
+        return torch.load(io.BytesIO(memoryview(content)[start:]), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is no checkpoint of a run: it holds more than numbers and text") from error
 
 
 def require_same_run(path: str | os.PathLike, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:

@@ -14,6 +14,9 @@ _MARK = ".part-"
 class WriteError(OSError):
     """A file could not be written; what was there before is untouched."""
 
+    def __str__(self) -> str:
+        return self.strerror
+
 
 def write_atomically(path: str | os.PathLike, content: bytes | str | Callable[[Path], None]) -> Path:
     """Write a file so that a reader, a kill or a full disk never sees half of it.
@@ -47,10 +50,18 @@ def write_atomically(path: str | os.PathLike, content: bytes | str | Callable[[P
     return path
 
 
-def remove_parts(folder: Path) -> None:
-    """Remove what a killed run left half-written in ``folder``."""
-    for part in folder.glob(f".*{_MARK}*"):
-        part.unlink(missing_ok=True)
+def make_folder(folder: Path) -> None:
+    """Make a folder, or remove from one that is there what a killed run left half-written.
+
+    Raises:
+        WriteError: if it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in folder.glob(f".*{_MARK}*"):
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise WriteError(error.errno, f"{folder} cannot be used: {error.strerror}. {_mend(error)}") from error
 
 
 def _mend(error: OSError) -> str:

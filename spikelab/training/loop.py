@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import math
 import signal
 import threading
@@ -25,9 +26,10 @@ from spikelab.losses import rate_penalty
 from spikelab.training import results
 from spikelab.training.checkpoints import CheckpointError, load_checkpoint, require_same_run, save_checkpoint
 from spikelab.training.config import Configuration, learning_rate
+from spikelab.training.curves import save_curves
 from spikelab.training.distributed import World, pick_device, world
 from spikelab.training.evaluation import Evaluation, evaluate, hidden_layers
-from spikelab.training.files import remove_parts, write_atomically
+from spikelab.training.files import make_folder, write_atomically
 from spikelab.training.progress import Progress, duration
 from spikelab.training.tasks import Data, Task
 
@@ -104,8 +106,7 @@ def train(
         if checkpoint is not None:
             run.restore(checkpoint, folder / CHECKPOINT)
         elif folder is not None and here.writes:
-            folder.mkdir(parents=True, exist_ok=True)
-            remove_parts(folder)
+            make_folder(folder)
         run.fit(checkpoint_s)
         return run.finish(began)
 
@@ -357,6 +358,7 @@ class _Run:
         )
         if self.folder is not None and self.world.writes:
             self._write_history()
+            self._write_curves()
             results.write(self.folder / RESULT, result)
         return Outcome(self.model, result)
 
@@ -403,14 +405,13 @@ class _Run:
         _set_streams(state["streams"][self.world.rank], self.device)
 
     def _write_history(self) -> None:
-        import json
-
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in self.history)
         write_atomically(self.folder / METRICS, lines)
-        if self.history:
-            from spikelab.training.curves import save_curves
 
-            save_curves(self.folder / CURVES, self.history, self.task.metric, best_epoch=self.best["epoch"])
+    def _write_curves(self) -> None:
+        if self.history and self.world.writes:
+            best = self.best["epoch"] if self.best else None
+            save_curves(self.folder / CURVES, self.history, self.task.metric, best_epoch=best)
 
     def _interrupt(self, number: int) -> None:
         self.progress.end()
@@ -418,6 +419,7 @@ class _Run:
         if self.folder is None:
             raise Interrupted(f"stopped by {name}", number)
         self.save()
+        self._write_curves()
         done = f"after batch {self.batch}/{self.batches} of epoch {self.epoch + 1}/{self.config.epochs}"
         raise Interrupted(f"stopped by {name} {done}; saved in {self.folder / CHECKPOINT}", number)
 
