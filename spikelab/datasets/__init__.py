@@ -37,7 +37,6 @@ _HOMES = {
     "DVSGesture": "dvs_gesture",
     "SHD": "heidelberg",
     "SSC": "heidelberg",
-    "fetch": "fetch",
 }
 __all__ = sorted(_HOMES)
 

@@ -111,6 +111,9 @@ def _tar(archive: Path) -> Iterator[list[_Member]]:
         ]
         # A tar made with "tar czf X.tar.gz ." begins with its own folder.
         yield [member for member in members if not (member.kind == "folder" and member.name in (".", "./"))]
+        # The compressed stream ends with a checksum, which is only looked at by who reads to the end.
+        while opened.fileobj.read(1 << 20):
+            pass
 
 
 def _tar_kind(info: tarfile.TarInfo) -> str:

@@ -24,7 +24,7 @@ NOTE = ".fetched.json"  # in a data set's folder: the checksums of what it was m
 TRIES = 3  # per mirror, each from where the last one broke off
 PAUSE_S = 2.0  # before the second try, and twice as long before the third
 TIMEOUT_S = (10, 60)  # to connect; between two pieces
-PIECE = 1 << 18
+PIECE = 1 << 16  # a broken connection loses less than this
 
 
 def fetch(

@@ -126,14 +126,14 @@ def test_a_full_disk_is_said_and_leaves_nothing(found, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(module, "_fill", full)
-    with pytest.raises(DataError, match="the disk of .* is full .* Free some space"):
+    with pytest.raises(DataError, match=r"the disk of .* is full .* Free some space"):
         load_frames(found, 10, 30_000)
     assert cached(tmp_path) == []
 
 
 def test_too_little_room_is_said_before(found, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=1000))
-    with pytest.raises(DataError, match="the cache of 10 recordings needs .* has 0 MB free"):
+    with pytest.raises(DataError, match=r"the cache of 10 recordings needs .* has 0 MB free"):
         load_frames(found, 10, 30_000)
     assert cached(tmp_path) == []
 
@@ -141,14 +141,14 @@ def test_too_little_room_is_said_before(found, tmp_path, monkeypatch):
 def test_without_a_cache_folder_frames_are_made_all_the_same(found, tmp_path, monkeypatch):
     (tmp_path / "taken").write_text("a file where a folder should be")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "taken"))
-    with pytest.warns(UserWarning, match="frames are not kept: .* set XDG_CACHE_HOME"):
+    with pytest.warns(UserWarning, match=r"frames are not kept: .* set XDG_CACHE_HOME"):
         made, _ = load_frames(found, 10, 30_000)
     assert made.sum() > 0
 
 
 def test_counts_that_do_not_fit_are_an_error(found):
     found.files[0].write_bytes(dataset_files.aer(1, 1, 1, 5) * 256)
-    with pytest.raises(DataError, match="256 events in one cell do not fit"):
+    with pytest.raises(DataError, match=r"256 events in one cell do not fit"):
         load_frames(found, 1, 300_000, mode="count")
     made, _ = load_frames(found, 1, 300_000, mode="binary")
     assert made[0].sum() == 1

@@ -48,12 +48,12 @@ def test_damaged_files(tmp_path, raw, words):
 def test_damaged_gzip(tmp_path, part):
     whole = gzip.compress(dataset_files.idx(np.arange(200, dtype=np.uint8)))
     (tmp_path / "x.gz").write_bytes(whole[part])
-    with pytest.raises(DataError, match="cannot be unpacked .* fetch it again"):
+    with pytest.raises(DataError, match=r"cannot be unpacked .* fetch it again"):
         read_idx(tmp_path / "x.gz")
 
 
 def test_a_missing_file_says_where_to_get_it(tmp_path):
-    with pytest.raises(DataError, match="no file .*x.gz: spikelab data fetch mnist"):
+    with pytest.raises(DataError, match=r"no file .*x.gz: spikelab data fetch mnist"):
         read_idx(tmp_path / "x.gz")
 
 

@@ -124,7 +124,7 @@ def test_another_seed_or_sensor_is_refused_with_the_difference(mnist, tmp_path, 
     with pytest.raises(DataError, match=r"begun with other settings \(seed: 0 there, 1 now; .*Remove the folder"):
         make_simulated(mnist, target, workers=1, seed=1)
     monkeypatch.setattr(module, "NMNIST_DVS", NMNIST_DVS._replace(threshold_on=0.77))
-    with pytest.raises(DataError, match="sensor: .* there, .*0.77"):
+    with pytest.raises(DataError, match=r"sensor: .* there, .*0.77"):
         make_simulated(mnist, target, workers=1)
     assert contents(target) == before
 
@@ -136,7 +136,7 @@ def test_a_folder_with_other_files_is_refused(mnist, tmp_path):
 
 
 def test_without_mnist_or_room_nothing_is_begun(mnist, tmp_path, monkeypatch):
-    with pytest.raises(DataError, match="no folder mnist in .*: spikelab data fetch mnist"):
+    with pytest.raises(DataError, match=r"no folder mnist in .*: spikelab data fetch mnist"):
         make_simulated(target=tmp_path / "set")
     monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=1_000_000))
     with pytest.raises(DataError, match=r"\(16 recordings to make\) needs .* has 1 MB free"):

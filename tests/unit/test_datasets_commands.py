@@ -1,0 +1,182 @@
+"""``spikelab data``: what it prints, where it writes, and how it ends."""
+
+import dataset_files
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from spikelab.cli import app
+from spikelab.datasets import NMNIST, simulated
+from spikelab.datasets.checks import MOST_FAULTS
+from spikelab.datasets.nmnist import MANIFEST
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    """An empty data folder."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setenv("SPIKELAB_DATA", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return folder
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, ["data", *map(str, arguments)])
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ((), ("list", "where", "fetch", "make", "check")),
+        (("fetch",), ("goes on where it broke off", "--root")),
+        (("make",), ("nmnist-simulated", "nmnist-synthetic", "--mnist", "--out", "--workers", "--limit", "--seed")),
+        (("check",), ("Exit status",)),
+        (("list",), ("terms",)),
+        (("where",), ("folders",)),
+    ],
+)
+def test_help_explains_each_command(command, words):
+    status, said = run(*command, "--help")
+    assert status == 0
+    assert all(word in said for word in words), said
+
+
+def test_list_says_what_is_here_and_how_to_get_the_rest(data):
+    dataset_files.write_mnist(data / "mnist")
+    status, said = run("list")
+    assert status == 0
+    assert f"here: {data / 'mnist'}" in said
+    assert "not here: spikelab data fetch nmnist\n" in said
+    assert "not here: spikelab data make nmnist-simulated" in said
+    assert said.count("terms:") == 7
+
+
+def test_where_names_both_folders_and_the_profile(data, tmp_path, monkeypatch):
+    status, said = run("where")
+    assert status == 0
+    assert f"data folder:  {data}\ncache folder: {tmp_path / 'cache' / 'spikelab'}\n" in said
+    monkeypatch.setenv("SPIKELAB_PROFILE", "warp")
+    status, said = run("where")
+    assert (status, "SPIKELAB_PROFILE must be one of" in said) == (2, True)
+
+
+def test_simulated_set_from_images_to_recordings(data, tmp_path):
+    dataset_files.write_mnist(data / "mnist")
+    out = data / "nmnist-simulated"
+    status, said = run("make", "nmnist-simulated", "--out", out, "--workers", 1, "--limit", 3)
+    assert status == 0, said
+    assert "6 of 6 recordings" in said
+    assert f"nmnist-simulated: {out}" in said
+    assert len(NMNIST("test", kind="simulated")) == 3
+    status, said = run("check", "nmnist-simulated")
+    assert status == 0, said
+    assert "Train: as it was made" in said
+
+
+def test_only_one_split(data):
+    dataset_files.write_mnist(data / "mnist")
+    assert run("make", "nmnist-simulated", "--out", data / "x", "--workers", 1, "--split", "test")[0] == 0
+    assert not (data / "x" / "Train").exists()
+
+
+def test_synthetic_set(data, tmp_path, monkeypatch):
+    images = np.zeros((3, 28, 28), dtype=np.uint8)
+    images[:, 8:20, 10:14] = 255
+    some = [(split, images, np.arange(3)) for split in ("train", "test")]
+    monkeypatch.setattr(simulated, "_digits", lambda seed: some)
+    status, said = run("make", "nmnist-synthetic")
+    assert status == 0, said
+    assert str(tmp_path / "cache" / "spikelab" / "nmnist-synthetic") in said
+    assert run("check", "nmnist-synthetic")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("make", "nmnist"), "data set to make must be one of 'nmnist-simulated', 'nmnist-synthetic', got 'nmnist'"),
+        (("make", "nmnist-simulated"), "no folder mnist in"),
+        (("make", "nmnist-simulated", "--split", "valid"), "splits must be one of"),
+        (("fetch", "imagenet"), "data set must be one of"),
+        (("fetch", "nmnist-simulated"), "is not downloaded but made"),
+        (("fetch", "dvs-gesture"), "in a browser"),
+        (("check", "nmnist"), "no folder nmnist in"),
+        (("check", "imagenet"), "data set must be one of"),
+    ],
+)
+def test_errors_are_one_line_and_status_2(arguments, words):
+    status, said = run(*arguments)
+    assert status == 2
+    assert said.startswith("spikelab: ")
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_stopping_says_how_to_go_on(data, monkeypatch):
+    def stop(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(simulated, "make_simulated", stop)
+    assert run("make", "nmnist-simulated") == (130, "spikelab: stopped; the same command goes on from here\n")
+
+
+def test_check_names_the_damaged_recordings(data):
+    dataset_files.write_nmnist(data / "nmnist")
+    status, said = run("check", "nmnist")
+    assert status == 0
+    assert "Train: 40 recordings, 60 events each" in said
+    assert "  whole" in said
+    broken = data / "nmnist" / "Train" / "3" / "00013.bin"
+    broken.write_bytes(broken.read_bytes()[:-1])
+    status, said = run("check", "nmnist")
+    assert status == 1
+    assert f"wrong: {broken}" in said
+    assert "NOT whole" in said
+
+
+def test_check_tells_at_most_twenty_faults_one_by_one(data):
+    for path in list(dataset_files.write_nmnist(data / "nmnist").rglob("*.bin"))[:30]:
+        path.write_bytes(b"x")
+    status, said = run("check", "nmnist")
+    assert status == 1
+    assert said.count("wrong:") == MOST_FAULTS + 1
+    assert "wrong: and 10 more" in said
+
+
+def test_check_sees_a_change_of_a_made_set(data):
+    dataset_files.write_mnist(data / "mnist")
+    out = data / "nmnist-simulated"
+    run("make", "nmnist-simulated", "--out", out, "--workers", 1, "--limit", 3)
+    path = next((out / "Test").rglob("*.bin"))
+    path.write_bytes(path.read_bytes()[:-5])
+    status, said = run("check", "nmnist-simulated")
+    assert status == 1
+    assert "wrong: Test: changed since it was made" in said
+    (out / MANIFEST).unlink()
+    status, said = run("check", "nmnist-simulated")
+    assert status == 1
+    assert "not finished" in said
+
+
+def test_check_of_the_other_sets(data):
+    dataset_files.write_mnist(data / "mnist")
+    dataset_files.write_gestures(data / "dvs-gesture")
+    for split in ("train", "test"):
+        dataset_files.write_heidelberg(data / "shd" / f"shd_{split}.h5", [[0.5]], [[3]], [1])
+    assert "train: 12 images of 28 x 28" in run("check", "mnist")[1]
+    assert "train: 2 gestures in 1 recordings" in run("check", "dvs-gesture")[1]
+    assert "test: 1 recordings" in run("check", "shd")[1]
+    assert [run("check", name)[0] for name in ("mnist", "dvs-gesture", "shd")] == [0, 0, 0]
+    dataset_files.write_heidelberg(data / "shd" / "shd_test.h5", [[-0.5]], [[3]], [1])
+    (data / "mnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(b"")
+    recording = data / "dvs-gesture" / "DvsGesture" / "user24_led.aedat"
+    recording.write_bytes(recording.read_bytes()[:-3])
+    for name, words in (("mnist", "t10k-labels"), ("dvs-gesture", "user24_led"), ("shd", "negative")):
+        status, said = run("check", name)
+        assert status == 1
+        assert words in said
+    (data / "dvs-gesture" / "DvsGesture" / "trials_to_test.txt").unlink()
+    (data / "shd" / "shd_train.h5").unlink()
+    assert "trials_to_test" in run("check", "dvs-gesture")[1]
+    assert "shd_train" in run("check", "shd")[1]
