@@ -13,7 +13,7 @@ class Progress:
 
     Args:
         say: prints one line; None for silence.
-        every_s: seconds between plain lines.
+        every_s: seconds between plain lines; a bar moves at most that seldom, and twice a second.
         bar: whether to draw a moving line; None: if standard error is a terminal and tqdm is installed.
     """
 
@@ -38,7 +38,13 @@ class Progress:
         self.end()
         if self._tqdm is not None:
             self._bar = self._tqdm(
-                total=total, initial=done, desc=name, leave=False, dynamic_ncols=True, mininterval=0.5, unit="batch"
+                total=total,
+                initial=done,
+                desc=name,
+                leave=False,
+                dynamic_ncols=True,
+                mininterval=min(self._every_s, 0.5),
+                unit="batch",
             )
         self._name, self._total, self._first, self._began = name, total, done, time.monotonic()
 
@@ -47,7 +53,7 @@ class Progress:
         now = time.monotonic()
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
-            if now - self._said >= 0.5:
+            if now - self._said >= min(self._every_s, 0.5):
                 self._said = now
                 self._bar.set_postfix(state(), refresh=False)
         elif self._say is not None and now - self._said >= self._every_s:
