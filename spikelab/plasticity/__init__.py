@@ -34,8 +34,18 @@ from spikelab.plasticity.stdp import (
     stdp_step,
     stdp_window,
 )
+from spikelab.plasticity.superspike import (
+    EligibilityState,
+    double_exponential,
+    eligibility_step,
+    superspike,
+    superspike_error,
+    superspike_loss,
+    van_rossum,
+)
 
 __all__ = [
+    "EligibilityState",
     "STDPState",
     "SlayerConv",
     "SlayerDense",
@@ -47,6 +57,8 @@ __all__ = [
     "clip_weights",
     "correlate",
     "count_targets",
+    "double_exponential",
+    "eligibility_step",
     "epsilon",
     "epsilon_slope",
     "first_crossing",
@@ -64,5 +76,9 @@ __all__ = [
     "stdp_pairs",
     "stdp_step",
     "stdp_window",
+    "superspike",
+    "superspike_error",
+    "superspike_loss",
     "train_spike_times",
+    "van_rossum",
 ]
