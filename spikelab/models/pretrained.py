@@ -6,6 +6,7 @@ that is needed: ``model, about = load("nmnist-scnn")``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -133,12 +134,14 @@ def save(path: str | os.PathLike, model: nn.Module, about: Mapping[str, Any], *,
         tensors, metadata={_KEY: json.dumps(dict(about), ensure_ascii=False, allow_nan=False)}
     )
     part = path.with_name(f".{path.name}.part-{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(content)
         os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise OSError(f"{path} could not be written: {error.strerror or error}; what was there is untouched") from error
     return path
 
 

@@ -96,18 +96,17 @@ def train(
     """
     began = time.monotonic()
     place = pick_device(device)
-    with world(place) as here, _threads(config.threads), _stop_signals(out is not None) as stop, _own_streams(place):
+    with world(place) as here, _threads(config.threads), _own_streams(place):
         folder = None if out is None else Path(out)
         checkpoint = _checkpoint_to_resume(folder, resume)
         data = task.data(config)
-        run = _Run(
-            task, config, data, place, here, folder, stop, progress if here.writes and progress else Progress(None)
-        )
+        run = _Run(task, config, data, place, here, folder, progress if here.writes and progress else Progress(None))
         if checkpoint is not None:
             run.restore(checkpoint, folder / CHECKPOINT)
         elif folder is not None and here.writes:
             make_folder(folder)
-        run.fit(checkpoint_s)
+        with _stop_signals(folder is not None) as stop:
+            run.fit(checkpoint_s, stop)
         return run.finish(began)
 
 
@@ -132,11 +131,10 @@ class _Run:
         device: torch.device,
         here: World,
         folder: Path | None,
-        stop: Callable[[], int],
         progress: Progress,
     ) -> None:
         self.task, self.config, self.data, self.device = task, config, data, device
-        self.world, self.folder, self.stop, self.progress = here, folder, stop, progress
+        self.world, self.folder, self.progress = here, folder, progress
         self.batches = math.ceil(len(data.train) / config.batch)
         if not self.batches:
             raise ValueError(f"the training split of {data.label} is empty")
@@ -153,13 +151,14 @@ class _Run:
         self.best: dict[str, Any] | None = None
         self.seconds = self.seconds_before = 0.0  # of training; before: in earlier processes
         self.stopped = ""
+        self.stop: Callable[[], int] = int  # which signal came: none
         self._clock = self._saved = time.monotonic()
 
     # What comes next
 
-    def fit(self, checkpoint_s: float) -> None:
-        """Train until the epochs, the patience or the time is over."""
-        config = self.config
+    def fit(self, checkpoint_s: float, stop: Callable[[], int]) -> None:
+        """Train until the epochs, the patience or the time is over, or ``stop`` returns the number of a signal."""
+        config, self.stop = self.config, stop
         self._clock = self._saved = time.monotonic()
         self._announce()
         while not (stopped := self._stopped()):
@@ -167,11 +166,11 @@ class _Run:
             self.progress.begin(f"epoch {self.epoch + 1}/{config.epochs}", self.batch, self.batches)
             while self.batch < self.batches:
                 start = self.batch * config.batch
-                stop, save = self._step(order[start : start + config.batch], checkpoint_s)
+                number, save = self._step(order[start : start + config.batch], checkpoint_s)
                 self.batch += 1
                 self.progress.step(self.batch, self._state)
-                if stop:
-                    self._interrupt(stop)
+                if number:
+                    self._interrupt(number)
                 if save:
                     self.save()
                 if self._out_of_time():
@@ -182,7 +181,7 @@ class _Run:
             else:
                 self.save()
         self._tick()
-        self.stopped = stopped
+        self.stopped, self.stop = stopped, int
 
     def _stopped(self) -> str:
         """Why training is over, or an empty text."""
@@ -309,7 +308,7 @@ class _Run:
         self.world.agree(self.model)
 
         def stopped() -> None:
-            if self.folder is not None and self.world.size == 1 and self.stop() and split != "test":
+            if self.folder is not None and self.world.size == 1 and self.stop():
                 self._interrupt(self.stop())
 
         return evaluate(
