@@ -231,6 +231,7 @@ def test_sixty_spikes_in_thirty_steps_are_never_reached_and_rates_are():
         (lambda: SlayerDense(2, 2, weight_scale=0.0), "weight_scale must be positive"),
         (lambda: SlayerPool(0), "size must be at least 1"),
         (lambda: spike_count_loss(torch.zeros(3, 2), torch.zeros(2)), "spikes must have at least 3 axes"),
+        (lambda: spike_count_loss(torch.zeros(0, 2, 4), torch.zeros(2).long()), "none of them 0"),
         (lambda: spike_count_loss(torch.zeros(3, 2, 4), torch.zeros(2)), "target must be a tensor of 2 whole numbers"),
         (lambda: spike_count_loss(torch.zeros(3, 2, 4), torch.zeros(3).long()), "one per sample of the batch"),
         (lambda: spike_count_loss(torch.zeros(3, 2, 4), torch.tensor([0, 4])), "must lie in 0 to 3 for 4 classes"),
