@@ -107,8 +107,7 @@ class SMLP(nn.Module):
     Args:
         hidden: neurons of each hidden layer.
         neurons: their kind and learning rule.
-        gain: standard deviation of the initial weights times the root of the fan-in. Spikes are sparse, so that
-            PyTorch's own initialisation (0.58) leaves a deep net silent.
+        gain: standard deviation of the initial weights times the root of the fan-in; PyTorch's own choice is 0.58.
         dropout: share of hidden neurons left out of a training sample.
         input_shape: channels, rows and columns of a frame.
         generator: source of the initial weights.
@@ -123,7 +122,7 @@ class SMLP(nn.Module):
         hidden: Sequence[int] = (2000, 1500, 1000, 500, 100),
         *,
         neurons: Neurons = Neurons(),
-        gain: float = 2.0,
+        gain: float = 1.0,
         dropout: float = 0.0,
         input_shape: tuple[int, int, int] = INPUT_SHAPE,
         generator: torch.Generator | None = None,
@@ -175,7 +174,7 @@ class SCNN(nn.Module):
         pool: int = 2,
         hidden: Sequence[int] = (250, 100),
         neurons: Neurons = Neurons(),
-        gain: float = 2.0,
+        gain: float = 1.0,
         dropout: float = 0.2,
         input_shape: tuple[int, int, int] = INPUT_SHAPE,
         generator: torch.Generator | None = None,

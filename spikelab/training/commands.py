@@ -71,7 +71,7 @@ def train_nmnist(
     patience: Annotated[int, typer.Option(help="Stop after so many epochs without a better validation; 0: never.")] = 0,
     max_seconds: Annotated[float, typer.Option(help="Stop training after so many seconds; 0: no limit.")] = 0.0,
     threads: Annotated[int, typer.Option(help="CPU threads of a process; 0: PyTorch's choice.")] = 0,
-    amp: Annotated[bool, typer.Option("--amp", help="bfloat16 where a GPU is; nothing on a CPU.")] = False,
+    amp: Annotated[bool, typer.Option("--amp", help="Layers in bfloat16, for a GPU or a CPU that has it.")] = False,
     device: Device = "auto",
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the run: checkpoint, metrics, curves, result, weights.")

@@ -60,7 +60,8 @@ class Configuration:
         dropout: probability of dropping an input of a dense layer.
         shift: largest shift of a training sample in pixels, each way.
         seed: of the weights, the order, the augmentation and dropout.
-        amp: bfloat16 where a GPU is; without effect on a CPU.
+        amp: products of layers in bfloat16, neurons and weights in float32; faster on a GPU, and on a CPU that has
+            instructions for it (AVX-512 BF16, AMX), slower on any other.
         patience: stop after so many epochs without a better validation; 0 for never.
         max_seconds: stop training after so many seconds, over all resumptions; 0 for no limit.
         threads: CPU threads of a process; 0 leaves PyTorch's choice.

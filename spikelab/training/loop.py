@@ -270,9 +270,10 @@ class _Run:
         return float(torch.stack(norms).norm()) if norms else 0.0
 
     def _precision(self) -> Any:
-        if self.config.amp and self.device.type == "cuda" and torch.cuda.is_bf16_supported():
-            return torch.autocast("cuda", dtype=torch.bfloat16)
-        return contextlib.nullcontext()
+        kind = self.device.type
+        if not self.config.amp or (kind == "cuda" and not torch.cuda.is_bf16_supported()):
+            return contextlib.nullcontext()
+        return torch.autocast(kind, dtype=torch.bfloat16)
 
     def _end_epoch(self) -> None:
         """Validate, remember the best weights, save, report."""

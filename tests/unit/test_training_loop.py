@@ -373,3 +373,18 @@ def test_a_bar_moves_where_there_is_a_terminal(capsys):
 def test_an_empty_training_split_is_an_error():
     with pytest.raises(ValueError, match="training split of made up is empty"):
         loop.train(ThreeTrains(train=0), configuration())
+
+
+@pytest.mark.parametrize(("amp", "dtype"), [(False, torch.float32), (True, torch.bfloat16)])
+def test_mixed_precision_is_for_the_products_of_layers_alone(amp, dtype):
+    seen = set()
+
+    class Watched(ThreeTrains):
+        def build(self, config):
+            net = super().build(config)
+            net.first.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+            return net
+
+    outcome = loop.train(Watched(), configuration(amp=amp, epochs=1))
+    assert dtype in seen
+    assert {weight.dtype for weight in outcome.model.parameters()} == {torch.float32}
