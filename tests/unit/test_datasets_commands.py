@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from spikelab.cli import app
-from spikelab.datasets import NMNIST, simulated
+from spikelab.datasets import NMNIST, fetch, simulated
 from spikelab.datasets.checks import MOST_FAULTS
 from spikelab.datasets.nmnist import MANIFEST
 
@@ -111,6 +111,23 @@ def test_errors_are_one_line_and_status_2(arguments, words):
     assert said.startswith("spikelab: ")
     assert words in said
     assert "Traceback" not in said
+
+
+def test_fetch_says_what_it_does_and_where_the_set_is(data, monkeypatch):
+    def bring(name, *, root, say):
+        say("from the second mirror")
+        return root / name
+
+    monkeypatch.setattr(fetch, "fetch", bring)
+    status, said = run("fetch", "mnist", "--root", data)
+    assert (status, said) == (0, f"from the second mirror\nmnist: {data / 'mnist'}\n")
+
+
+def test_a_missing_package_is_said_with_its_extra(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    status, said = run("make", "nmnist-synthetic")
+    assert status == 2
+    assert said == "spikelab: reading or fetching data needs sklearn: pip install 'spikelab[data]'\n"
 
 
 def test_stopping_says_how_to_go_on(data, monkeypatch):
