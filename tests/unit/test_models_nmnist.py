@@ -26,7 +26,7 @@ def weights(model):
 
 def small(kind=SCNN, **options):
     options = {"channels": (4, 4), "hidden": (12,), **options} if kind is SCNN else {"hidden": (20, 15), **options}
-    return kind(input_shape=(2, 16, 16), generator=seeded(), **options)
+    return kind(**{"input_shape": (2, 16, 16), "generator": seeded(), "gain": 2.0, **options})
 
 
 def test_paper_3_counts_its_weights():
