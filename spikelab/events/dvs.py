@@ -64,7 +64,7 @@ class CameraPath(NamedTuple):
 
 
 # Where the picture's middle was every 10 ms, in pixels from the middle of the sensor. Measured on N-MNIST: at each time
-# the shift at which the gradient of the pictures' log light best explains ON minus OFF events (300 training recordings).
+# the shift at which the gradient of the pictures' log light best explains ON minus OFF events (300 recordings).
 # fmt: off
 _NMNIST_COLUMN_PX = (
     -2.55, -2.57, -2.64, -2.71, -2.74, -2.65, -2.18, -1.61, -1.3, -1.22, -1.12, -0.97, -0.73, -0.21, 0.52, 1.11,
@@ -337,7 +337,9 @@ def _one_each(generator: torch.Generator | Sequence[torch.Generator], count: int
         return [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]
     generators = list(generator)
     if len(generators) != count or not all(isinstance(one, torch.Generator) for one in generators):
+        kinds = ", ".join(sorted({type(one).__name__ for one in generators})) or "none"
         raise ValueError(
-            f"generator must be one torch.Generator or a list of {count}, one per picture, got {len(generators)}"
+            f"generator must be one torch.Generator or a list of {count}, one per picture, "
+            f"got {len(generators)} ({kinds})"
         )
     return generators
