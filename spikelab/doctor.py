@@ -21,6 +21,10 @@ NEEDED_MEMORY_GB = 4
 DATA_SETS = {
     "mnist": "MNIST",
     "nmnist": "N-MNIST",
+    "nmnist-simulated": "simulated N-MNIST",
+    "dvs-gesture": "DVS128 Gesture",
+    "shd": "Spiking Heidelberg Digits",
+    "ssc": "Spiking Speech Commands",
     "oxford-iiit-pet": "Oxford-IIIT Pet",
     "VOCdevkit": "Pascal VOC",
     "coco": "COCO",

@@ -16,7 +16,9 @@ def invoke(*arguments):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ((), ("check", "doctor", "grade")),
+        ((), ("check", "data", "doctor", "evaluate", "grade", "train")),
+        (("data",), ("list", "where", "fetch", "make", "check")),
+        (("train", "nmnist"), ("--rule", "--resume", "--result", "torchrun")),
         (("check",), ("--json", "--timeout", "Exit status")),
         (("doctor",), ("versions",)),
         (("grade",), ("release", "run", "feedback", "export", "demo")),
