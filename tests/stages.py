@@ -95,8 +95,8 @@ def quick_stages() -> list[Stage]:
     lint = next(stage for stage in all_stages() if stage.name == "lint")
     return [
         lint,
-        Stage("unit", "the library is right", 480, (pytest("tests/unit", "-n", "2", "-m", "not slow"),)),
-        Stage("contract", "what of the contract needs no kernel", 420, (pytest("tests/contract", "-m", "not slow"),)),
+        Stage("unit", "the library is right", 180, (pytest("tests/unit", "-n", "2", "-m", "not slow"),)),
+        Stage("contract", "what of the contract needs no kernel", 120, (pytest("tests/contract", "-m", "not slow"),)),
     ]
 
 
