@@ -70,6 +70,7 @@ class Settings(NamedTuple):
     epochs: int = 10
     batch: int = 32
     rate: float = 2e-3
+    cosine: bool = False  # lets the learning rate fall to zero: batch normalisation is unsteady at a high one
 
 
 class Book:
@@ -132,12 +133,15 @@ def fit(
     """Train on frames ``[N, T, 2, 34, 34]`` with Adam; the seed shuffles the batches."""
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.rate)
+    fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
     model.train()
     for _ in range(settings.epochs):
         for part in torch.randperm(len(labels), generator=generator).split(settings.batch):
             optimiser.zero_grad()
             loss(model(frames[part].movedim(1, 0).float()), labels[part]).backward()
             optimiser.step()
+        if settings.cosine:
+            fall.step()
 
 
 @torch.no_grad()
@@ -394,7 +398,9 @@ def networks(kind: str = KIND, only: int = ONLY) -> None:
     test = dict.fromkeys(("frames", "counts"), load_frames(held, 10, DURATION_US / 10)[0])
     test["shuffled"] = _shuffled(held, 10, DURATION_US / 10)[0]
     about = {"test": {"label": held.label, "hash": held.hash, "labels": digits(held.labels)}}
-    book = run("networks", grid, data, Settings(12, 16, 5e-3), about=about, only=only, others=others, test=test)
+    book = run(
+        "networks", grid, data, Settings(8, 16, 5e-3, cosine=True), about=about, only=only, others=others, test=test
+    )
     for key, *_ in grid:
         cells = [cell["test"] for cell in book.content["cells"] if key.items() <= cell.items()]
         right = [sum(a == b for a, b in zip(cell, about["test"]["labels"], strict=True)) for cell in cells]
