@@ -16,7 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from spikelab.training import results
 
-COLUMNS = ("network", "trained on", "seed", "accuracy on the test set (95 %)", "n", "spikes a sample", "weights", "time")
+COLUMNS = ("network", "trained on", "tested on", "accuracy (95 %)", "spikes a sample", "weights", "training")
 
 
 def setup(app):
@@ -35,7 +35,7 @@ class RunResults(SphinxDirective):
         files = sorted(source.parent.glob(pattern))
         if not files:
             raise self.error(f"no result file fits {pattern!r}; make one with: spikelab train ... --result PATH")
-        lines = ["| " + " | ".join(COLUMNS) + " |", "|:--|:--|--:|:--|--:|--:|--:|--:|"]
+        lines = ["| " + " | ".join(COLUMNS) + " |", "|:--|:--|:--|:--|--:|--:|:--|"]
         for file in files:
             self.env.note_dependency(str(file))
             row = _row(results.load(file), file.relative_to(source.parent).as_posix())
@@ -47,19 +47,20 @@ class RunResults(SphinxDirective):
 
 def _row(result: dict, link: str) -> list[str]:
     config, data, metric = result["configuration"], result["data"], result["metrics"]["test"][result["metric"]]
-    sizes = data["sizes"]
+    trained = result.get("trained_on") or data
     name = f"{{download}}`{config['model'].upper()}, {config['rule']}, T = {config['num_steps']} <{link}>`"
     interval = f" ({_percent(metric['low'])} to {_percent(metric['high'])})" if metric["low"] is not None else ""
     spikes = sum(result["spikes"]["per_sample"].values()) if result["spikes"] else None
     return [
         name,
-        f"{data['label']}: {sizes['train']:,} samples, {result['epochs_run']} epochs",
-        str(result["seed"]),
+        f"{trained['label']}, {trained['sizes']['train']:,}",
+        f"{data['label']}, {metric['n']:,}",
         f"**{_percent(metric['value'])} %**{interval}",
-        f"{metric['n']:,}",
         "–" if spikes is None else f"{spikes:,.0f}",
         f"{result['parameters']:,}",
-        _duration(result["seconds"]["train"]),
+        f"{result['epochs_run']} epochs, {_duration(result['seconds']['train'])}"
+        if result["epochs_run"]
+        else "done before",
     ]
 
 

@@ -42,7 +42,8 @@ def evaluate_weights(
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         progress: what reports it.
     Returns:
-        The result; its configuration is the training's, with the data that was evaluated.
+        The result. ``configuration`` is that of the training, ``data`` what was evaluated and ``trained_on`` what was
+        trained on.
     Raises:
         WeightsError, DataError: if weights or data cannot be used.
     """
@@ -50,19 +51,19 @@ def evaluate_weights(
     if threads:
         torch.set_num_threads(threads)
     model, about = pretrained.load(weights)
-    config = Configuration.from_dict(about["configuration"], str(weights))
+    trained = Configuration.from_dict(about["configuration"], str(weights))
     changed = {"data": kind, "train_limit": 0, **({"eval_batch": batch} if batch else {})}
-    config = dataclasses.replace(config, **changed)
+    config = dataclasses.replace(trained, **changed)
     task = TASKS[require_choice("task", config.task, TASKS)]()
     place = pick_device(device)
     data = task.data(config, (split,))
     samples = getattr(data, split)
     found = evaluate(task, config, model.to(place), samples, place, progress=progress, name=split)
     loss = {"value": found.loss, "low": None, "high": None, "n": found.count, "interval": None}
-    return results.build(
+    result = results.build(
         kind="evaluate",
         task=task,
-        config=config,
+        config=trained,
         data=data,
         metrics={split: {**found.metrics, "loss": loss}},
         spikes=found.spikes,
@@ -72,3 +73,4 @@ def evaluate_weights(
         stopped="evaluated",
         device=place,
     )
+    return {**result, "trained_on": about.get("data")}
