@@ -47,9 +47,12 @@ PEERS = {"spikelab": spikelab, "tonic": tonic, "spikingjelly": spikingjelly}
 
 
 def measure(task: str, peer: str, folder: str, repeats: int) -> dict[str, float | str]:
-    """Return the fastest time in s for all files of a folder, how many events came out, and the version."""
+    """Return the fastest time in s for a folder's files, the events that came out, the version; or what is missing."""
     files = sorted(Path(folder).glob("*.bin"))
-    read, frame = PEERS[peer]()
+    try:
+        read, frame = PEERS[peer]()
+    except ImportError as error:
+        return {"missing": str(error)}
     if task == "read":
         work, items = read, files
     else:

@@ -74,11 +74,12 @@ def layers(recordings: list[np.ndarray], num_steps: int, repeats: int) -> dict[s
         for name, (layer, given) in runs.items():
             layer.zero_grad(set_to_none=True)
             start = time.perf_counter()
-            outputs[name] = layer(given)
+            output = layer(given)
             forward = time.perf_counter()
-            outputs[name].backward(slope)
+            output.backward(slope)
             times[name]["forward"].append(forward - start)
             times[name]["forward+backward"].append(time.perf_counter() - start)
+            outputs[name] = output.detach()
     fastest = {name: {which: min(some[1:]) for which, some in two.items()} for name, two in times.items()}
     from_files = min(_seconds(lambda: sparse_frames(batch, num_steps, window_us)) for _ in range(repeats))
     to_frames = min(_seconds(lambda: [frames(one, num_steps, window_us) for one in batch]) for _ in range(repeats))
@@ -117,16 +118,16 @@ def files(recordings: list[np.ndarray], repeats: int, peers_python: str) -> list
 def _in_own_process(task: str, peer: str, folder: str, repeats: int, peers_python: str) -> dict[str, Any] | None:
     """Result of one library, or None if it is not there."""
     python = sys.executable if peer == "spikelab" or not peers_python else peers_python
-    if peer != "spikelab":
-        found = subprocess.run([python, "-c", f"import {peer}"], capture_output=True)
-        if found.returncode:
-            return None
     command = [python, str(PEER_FILE), json.dumps([task, peer, folder, repeats])]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(f"{task}, {peer} failed:\n{done.stderr}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    if "missing" in result:
+        print(f"{task}: {peer} is not timed ({result['missing']})", file=sys.stderr)
+        return None
+    return result
 
 
 def main(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikelab.events.array import check_events, make_events
+from spikelab.events.array import EVENT, check_events
 
 RECORD_BYTES = 5
 OVERFLOW_ROW = 240  # one below the sensor's 240 rows: no event can have it
@@ -40,11 +40,14 @@ def decode_aer(raw: bytes, *, size: tuple[int, int] | None = (34, 34), source: s
             f"{source}: {len(records)} bytes are no whole number of {RECORD_BYTES}-byte events "
             f"({left_over} left over): the file is cut short or in another format; fetch it again"
         )
-    records = records.reshape(-1, RECORD_BYTES).astype(np.int64)
-    x, y, high, middle, low = records.T
+    x, y, high, middle, low = np.ascontiguousarray(records.reshape(-1, RECORD_BYTES).T)
+    t = (high & 127).astype(np.int64) << 16 | middle.astype(np.int64) << 8 | low
     overflow = y == OVERFLOW_ROW
-    t = ((high & 127) << 16 | middle << 8 | low) + OVERFLOW_US * np.cumsum(overflow)
-    events = make_events(*(column[~overflow] for column in (x, y, high >> 7, t)))
+    if overflow.any():
+        t += OVERFLOW_US * np.cumsum(overflow)
+        x, y, high, t = (column[~overflow] for column in (x, y, high, t))
+    events = np.empty(len(t), dtype=EVENT)
+    events["x"], events["y"], events["p"], events["t"] = x, y, high >> 7, t
     return check_events(events, size=size, source=source)
 
 

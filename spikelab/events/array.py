@@ -63,17 +63,18 @@ def check_events(events: np.ndarray, *, size: tuple[int, int] | None = None, sou
     if not len(events):
         return events
     height, width = check_size(size) if size is not None else (None, None)
-    _refuse(source, events, "p", (events["p"] != 0) & (events["p"] != 1), "a polarity is 1 (ON) or 0 (OFF)")
+    column = {name: np.ascontiguousarray(events[name]) for name in EVENT.names}  # fields are far apart in memory
+    _refuse(source, "p", column["p"], 0, 1, "a polarity is 1 (ON) or 0 (OFF)", "a polarity is 1 (ON) or 0 (OFF)")
     for name, limit, side in (("x", width, "columns"), ("y", height, "rows")):
-        _refuse(source, events, name, events[name] < 0, "places count from 0")
-        if limit is not None:
-            fault = events[name] >= limit
-            _refuse(source, events, name, fault, f"the sensor has {limit} {side}; is size=(height, width) right?")
-    _refuse(source, events, "t", events["t"] < 0, "times count from 0 µs")
-    backwards = np.flatnonzero(np.diff(events["t"]) < 0)
-    if len(backwards):
+        last = np.iinfo(EVENT[name]).max if limit is None else limit - 1
+        beyond = f"the sensor has {limit} {side}; is size=(height, width) right?"
+        _refuse(source, name, column[name], 0, last, "places count from 0", beyond)
+    _refuse(source, "t", column["t"], 0, np.iinfo(EVENT["t"]).max, "times count from 0 µs", "")
+    t = column["t"]
+    if (t[1:] < t[:-1]).any():
+        backwards = np.flatnonzero(t[1:] < t[:-1])
         first = int(backwards[0])
-        before, after = int(events["t"][first]), int(events["t"][first + 1])
+        before, after = int(t[first]), int(t[first + 1])
         raise ValueError(
             f"{source}: time runs backwards at event {first + 1}, from {before} to {after} µs ({len(backwards)} such "
             "places); if the order does not matter, sort with events[np.argsort(events['t'], kind='stable')]"
@@ -111,10 +112,12 @@ def _fitting(name: str, column: np.ndarray, source: str) -> np.ndarray:
     return column
 
 
-def _refuse(source: str, events: np.ndarray, name: str, fault: np.ndarray, because: str) -> None:
-    if fault.any():
-        first = int(np.argmax(fault))
-        value = int(events[name][first])
-        raise ValueError(
-            f"{source}: event {first} has {name} = {value}, but {because} ({int(fault.sum())} such events)"
-        )
+def _refuse(source: str, name: str, column: np.ndarray, low: int, high: int, below: str, above: str) -> None:
+    if column.min() >= low and column.max() <= high:
+        return
+    fault = (column < low) | (column > high)
+    first = int(np.argmax(fault))
+    because = below if column[first] < low else above
+    raise ValueError(
+        f"{source}: event {first} has {name} = {column[first]}, but {because} ({int(fault.sum())} such events)"
+    )

@@ -12,8 +12,6 @@ Explained in chapter 04.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ import numpy as np
 
 from spikelab.events.aer import decode_aer, encode_aer
 from spikelab.events.array import EVENT, check_events, make_events
+from spikelab.files import write_atomically
 
 _TEXT_HEADER = "# x y p t_us"
 
@@ -53,7 +52,7 @@ def write_events(path: str | Path, events: np.ndarray) -> None:
     """Write a recording in the format of its suffix (``.bin``, ``.txt`` or ``.npz``): the whole file or nothing.
 
     Args:
-        path: the file; one that is there is replaced. Its folder must exist.
+        path: the file; one that is there is replaced, a missing folder made.
         events: sorted events ``[E]`` of dtype ``EVENT``.
 
     Raises:
@@ -62,16 +61,12 @@ def write_events(path: str | Path, events: np.ndarray) -> None:
     path = Path(path)
     writer = _by_suffix(path, _WRITERS)
     check_events(events, source=f"events for {path}")
-    part = None
-    try:
-        with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            part = file.name
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
             writer(file, events)
-        os.replace(part, path)
-    except BaseException:
-        if part is not None and os.path.exists(part):
-            os.unlink(part)
-        raise
+
+    write_atomically(path, write)
 
 
 def _by_suffix(path: Path, table: dict[str, Callable[..., Any]]) -> Callable[..., Any]:

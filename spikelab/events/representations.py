@@ -107,7 +107,8 @@ def _accumulate(
     channels = 2 if polarity == "split" else 1
     channel = events["p"].astype(np.int64) if polarity == "split" else 0
     cell = ((step * channels + channel) * height + events["y"]) * width + events["x"]
-    weights = 2.0 * events["p"] - 1 if polarity == "signed" else None
-    total = np.bincount(cell, weights=weights, minlength=num_steps * channels * height * width)
-    summed = torch.from_numpy(total.astype(np.float32)).view(num_steps, channels, height, width)
+    value = 2.0 * events["p"] - 1 if polarity == "signed" else np.ones(len(events))
+    summed = torch.zeros(num_steps * channels * height * width)
+    summed.index_add_(0, torch.from_numpy(cell), torch.from_numpy(value.astype(np.float32)))
+    summed = summed.view(num_steps, channels, height, width)
     return summed if mode == "count" else torch.sign(summed)
