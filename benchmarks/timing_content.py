@@ -7,7 +7,8 @@ the picture they add up to, and so on. Two readers look at each view: a linear o
 chosen inside each training fold) and a small convolutional one. Five folds, so that every recording is tested once.
 
 ``real`` are the 1,000 + 100 recordings, ``simulated`` the same 1,100 digits of MNIST through the DVS simulator,
-``synthetic`` 1,100 of scikit-learn's digits through it. A run replaces that kind's earlier run in the file.
+``synthetic`` 1,100 of scikit-learn's digits through it. The file is written after each view, so that an interrupted run
+goes on where it stopped. It holds which recordings were right, so that any two views can be compared item by item.
 """
 
 from __future__ import annotations
@@ -197,37 +198,82 @@ def _conv_net(channels: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Dropout(0.3), nn.Flatten(), nn.Linear(32 * 9 * 9, 10))
 
 
+def packed(right: torch.Tensor) -> str:
+    """Return which recordings were right as hexadecimal digits, four recordings in each."""
+    return np.packbits(right.numpy()).tobytes().hex()
+
+
+def unpacked(text: str, count: int) -> torch.Tensor:
+    """Return which of ``count`` recordings were right ``[N]``."""
+    return torch.from_numpy(np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=count).astype(bool))
+
+
 def scored(right: torch.Tensor) -> dict[str, Any]:
-    """Return accuracy with its 95 % Wilson interval."""
+    """Return accuracy with its 95 % Wilson interval, and which recordings were right."""
     correct, n = int(right.sum()), len(right)
     low, high = wilson_interval(correct, n)
-    return {"accuracy": correct / n, "low": low, "high": high, "correct": correct, "n": n}
+    return {"accuracy": correct / n, "low": low, "high": high, "correct": correct, "n": n, "right": packed(right)}
 
 
-def measure(digits: Digits, readers: tuple[str, ...], seed: int) -> dict[str, Any]:
-    """Run all readers on all views of a set of recordings."""
-    begin = time.perf_counter()
-    views: dict[str, Any] = {}
-    right: dict[tuple[str, str], torch.Tensor] = {}
+def compared(views: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the paired differences between views that the same reader has read."""
+    found = []
+    for reader in READERS:
+        for a, b in COMPARISONS:
+            before, after = (views.get(name, {}).get(reader) for name in (a, b))
+            if before and after:
+                change = paired_difference(*(unpacked(one["right"], one["n"]) for one in (before, after)))
+                found.append({"reader": reader, "from": a, "to": b, **change._asdict()})
+    return found
+
+
+def measure(
+    digits: Digits,
+    readers: tuple[str, ...],
+    seed: int,
+    *,
+    run: dict[str, Any] | None = None,
+    save: Callable[[dict[str, Any]], None] = lambda run: None,
+) -> dict[str, Any]:
+    """Let all readers read all views of a set of recordings.
+
+    Args:
+        digits: the recordings.
+        readers: ``"linear"``, ``"conv"`` or both.
+        seed: for folds, shuffling and training.
+        run: an earlier, unfinished run of the same recordings and seed; what it holds is not measured again.
+        save: called with the run after each view.
+    """
+    run = {"views": {}, "differences": [], "cpu_seconds": 0.0, **(run or {})}
     for name, view in VIEWS.items():
+        entry = run["views"].setdefault(name, {"text": view.text})
+        missing = [r for r in readers if r not in entry and (r == "linear" or view.is_picture)]
+        if not missing:
+            continue
+        begin = time.process_time()
         seen = features(view, digits.events, seed)
-        views[name] = {"text": view.text, "features": seen[0].numel()}
-        if "linear" in readers:
+        entry["features"] = seen[0].numel()
+        if "linear" in missing:
             probe = linear_probe(seen, digits.labels, penalty=PENALTIES, folds=FOLDS, seed=seed)
-            right["linear", name] = probe.right
-            views[name]["linear"] = {**scored(probe.right), "penalties": probe.penalties}
-        if "conv" in readers and view.is_picture:
-            right["conv", name] = read_conv(seen, digits.labels, seed)
-            views[name]["conv"] = scored(right["conv", name])
-        told = ", ".join(f"{r} {100 * views[name][r]['accuracy']:.1f} %" for r in readers if r in views[name])
+            entry["linear"] = {**scored(probe.right), "penalties": probe.penalties}
+        if "conv" in missing:
+            entry["conv"] = scored(read_conv(seen, digits.labels, seed))
+        run["cpu_seconds"] = round(run["cpu_seconds"] + time.process_time() - begin, 1)
+        run["views"] = {known: run["views"][known] for known in VIEWS if known in run["views"]}
+        run["differences"] = compared(run["views"])
+        save(run)
+        told = ", ".join(f"{r} {100 * entry[r]['accuracy']:.1f} %" for r in readers if r in entry)
         typer.echo(f"{view.text:36s} {told}")
-    compared = [
-        {"reader": reader, "from": a, "to": b, **paired_difference(right[reader, a], right[reader, b])._asdict()}
-        for reader in readers
-        for a, b in COMPARISONS
-        if (reader, a) in right and (reader, b) in right
-    ]
-    return {"views": views, "differences": compared, "seconds": round(time.perf_counter() - begin, 1)}
+    return run
+
+
+def earlier_run(path: Path, kind: str, digits: Digits, seed: int) -> dict[str, Any] | None:
+    """Return what the result file holds of the same recordings and seed."""
+    if not path.is_file():
+        return None
+    run = json.loads(path.read_text(encoding="utf-8"))["runs"].get(kind)
+    same = run is not None and run["data"]["hash"] == digits.hash and run["seed"] == seed and run["folds"] == FOLDS
+    return {key: run[key] for key in ("views", "differences", "cpu_seconds")} if same else None
 
 
 def write_run(path: Path, kind: str, run: dict[str, Any]) -> None:
@@ -262,6 +308,7 @@ def main(
     count: Annotated[int, typer.Option(help="Number of recordings.", min=50)] = RECORDINGS,
     seed: Annotated[int, typer.Option(help="Folds, shuffling, training.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads of torch.", min=1)] = 1,
+    fresh: Annotated[bool, typer.Option(help="Measure again what the file already holds.")] = False,
     json_file: Annotated[Path, typer.Option("--json", help="Result file.")] = RESULT,
 ) -> None:
     """Measure what timing adds to the recognition of N-MNIST's digits."""
@@ -272,9 +319,15 @@ def main(
     for name in kind:
         digits = load_digits(name, count)
         typer.echo(digits.label)
-        run = {**about(digits, name, seed), "folds": FOLDS, **measure(digits, tuple(reader), seed)}
-        write_run(json_file, name, run)
-        typer.echo(f"{run['seconds']:.0f} s; written to {json_file}")
+        stated = {**about(digits, name, seed), "folds": FOLDS}
+        measure(
+            digits,
+            tuple(reader),
+            seed,
+            run=None if fresh else earlier_run(json_file, name, digits, seed),
+            save=lambda run, name=name, stated=stated: write_run(json_file, name, {**stated, **run}),
+        )
+        typer.echo(f"written to {json_file}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,19 @@ import pytest
 import torch
 
 from benchmarks.event_statistics import statistics
-from benchmarks.timing_content import VIEWS, Digits, features, read_conv, scored, shuffle_time, write_run
+from benchmarks.timing_content import (
+    VIEWS,
+    Digits,
+    about,
+    compared,
+    earlier_run,
+    features,
+    read_conv,
+    scored,
+    shuffle_time,
+    unpacked,
+    write_run,
+)
 from spikelab.events import frames, make_events
 
 
@@ -58,6 +70,25 @@ def test_score_holds_its_interval():
     score = scored(torch.tensor([True] * 90 + [False] * 10))
     assert score["accuracy"] == 0.9
     assert score["low"] < 0.9 < score["high"]
+    assert unpacked(score["right"], 100).tolist() == [True] * 90 + [False] * 10
+
+
+def test_views_of_one_reader_are_compared_item_by_item():
+    right = torch.tensor([True] * 8 + [False] * 2)
+    views = {"picture": {"linear": scored(right)}, "saccades": {"linear": scored(~right)}}
+    (only,) = compared(views)
+    assert (only["reader"], only["from"], only["to"]) == ("linear", "picture", "saccades")
+    assert only["points"] == pytest.approx(-60)
+
+
+def test_interrupted_run_goes_on_unless_data_or_seed_differ(tmp_path):
+    digits, path = Digits(recordings(2), torch.arange(2), "two", "abc"), tmp_path / "04_something.json"
+    done = {"views": {"number": {"linear": {}}}, "differences": [], "cpu_seconds": 1.0}
+    assert earlier_run(path, "real", digits, 0) is None
+    write_run(path, "real", {**about(digits, "real", 0), "folds": 5, **done})
+    assert earlier_run(path, "real", digits, 0) == done
+    assert earlier_run(path, "real", digits, 1) is None
+    assert earlier_run(path, "real", digits._replace(hash="abd"), 0) is None
 
 
 def test_result_file_keeps_the_runs_of_other_kinds(tmp_path):
