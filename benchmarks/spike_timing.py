@@ -21,6 +21,7 @@ import torch
 import typer
 from tqdm import tqdm
 
+from spikelab.files import write_atomically
 from spikelab.neurons import lif
 from spikelab.plasticity import (
     SpikePropNet,
@@ -30,7 +31,6 @@ from spikelab.plasticity import (
     stdp_step,
     train_spike_times,
 )
-from spikelab.training.files import write_atomically
 from spikelab.training.results import hardware, versions
 
 RESULTS = Path(__file__).resolve().parents[1] / "book" / "results"

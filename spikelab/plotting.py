@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spikelab.files import write_atomically
 from spikelab.validation import require_between, require_choice, require_count, require_positive
 
 if TYPE_CHECKING:
@@ -566,18 +567,13 @@ def save_picture(figure: Figure, path: str | Path, *, dpi: float = 110, colours:
 
     Raises:
         ValueError: if ``colours`` is not between 2 and 256.
-        OSError: if the file cannot be written; an older one is then still whole.
+        WriteError: if the file cannot be written; an older one is then still whole.
     """
     import matplotlib.pyplot as plt
 
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(target.name + ".part")
     try:
-        draft.write_bytes(png_bytes(figure, dpi=dpi, colours=colours))
-        draft.replace(target)
+        write_atomically(path, png_bytes(figure, dpi=dpi, colours=colours))
     finally:
-        draft.unlink(missing_ok=True)
         plt.close(figure)
 
 

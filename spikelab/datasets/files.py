@@ -13,22 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from spikelab.datasets.errors import DataError
+from spikelab.files import write_atomically
 
 MARGIN_BYTES = 50_000_000  # left free on a disk beyond what is asked for
 
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old one, the new one, but never a part of it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with disk_errors(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(content)
-            os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
+    with disk_errors(path.parent):
+        write_atomically(path, content, sync=False)  # thousands of recordings
 
 
 def write_json(path: Path, content: Any) -> None:

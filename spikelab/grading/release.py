@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nbgrader.preprocessors import NbGraderPreprocessor
 
+from spikelab.files import write_atomically
 from spikelab.grading.course import NOTEBOOK, Course, CourseError, last_line, nbgrader_of, quiet_log, read_notebook
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -103,7 +103,7 @@ def release(course: Course, chapter: str) -> Released:
         path = course.released / chapter / name
         files.append(path)
         if not path.is_file() or path.read_bytes() != content:
-            write_whole(path, content)
+            write_atomically(path, content)
             changed.append(path)
     return Released(chapter, changed, files)
 
@@ -132,20 +132,6 @@ def register(course: Course, chapter: str) -> None:
             raise CourseError(f"nbgrader cannot register {chapter}: {last_line(errors)}") from None
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that nobody ever sees half of it."""
-    write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode())
+    write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode())

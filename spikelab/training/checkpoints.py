@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from spikelab.files import write_atomically
 from spikelab.training.config import ConfigurationError, differences
-from spikelab.training.files import write_atomically
 
 _MAGIC = b"spikelab checkpoint 1\n"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from spikelab.training.files import write_atomically
+from spikelab.files import write_atomically
 
 
 def plot_curves(history: Sequence[dict[str, Any]], metric: str, *, best_epoch: int | None = None) -> Any:

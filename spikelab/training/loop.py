@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from spikelab.files import make_folder, write_atomically
 from spikelab.losses import rate_penalty
 from spikelab.training import results
 from spikelab.training.checkpoints import CheckpointError, load_checkpoint, require_same_run, save_checkpoint
@@ -29,7 +30,6 @@ from spikelab.training.config import Configuration, learning_rate
 from spikelab.training.curves import save_curves
 from spikelab.training.distributed import World, pick_device, world
 from spikelab.training.evaluation import Evaluation, evaluate, hidden_layers
-from spikelab.training.files import make_folder, write_atomically
 from spikelab.training.progress import Progress, duration
 from spikelab.training.tasks import Data, Task
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from spikelab.files import write_atomically
 from spikelab.training.config import Configuration
-from spikelab.training.files import write_atomically
 
 SCHEMA_VERSION = 1
 KINDS = ("train", "evaluate")

@@ -9,9 +9,10 @@ import pytest
 import torch
 from training_fixtures import ThreeTrains, configuration, numbers, start, weights_of
 
-from spikelab.training import checkpoints, files, loop, results
+from spikelab import files
+from spikelab.files import WriteError
+from spikelab.training import checkpoints, loop, results
 from spikelab.training.checkpoints import CheckpointError, CheckpointMismatch
-from spikelab.training.files import WriteError
 from spikelab.training.progress import Progress
 
 

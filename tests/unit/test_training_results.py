@@ -6,8 +6,8 @@ import json
 import pytest
 from training_fixtures import ThreeTrains, configuration
 
+from spikelab.files import write_atomically
 from spikelab.training import loop, results
-from spikelab.training.files import write_atomically
 from spikelab.training.results import ResultError
 
 

@@ -127,12 +127,15 @@ def start(order: dict[str, Any], **environment: str) -> subprocess.Popen:
 
 
 def main() -> None:
-    """Train as ordered: {"out", "config", "task", "signal": [name, training?, batch], "report", "resume"}."""
+    """Train as ordered: {"out", "config", "task", "signal": [name, training?, batch], "report", "resume"}.
+
+    The signal goes to the first process only.
+    """
     order = json.loads(sys.argv[1])
 
     def sabotage(training, number):
         name, in_training, at = order["signal"]
-        if training == in_training and number == at:
+        if training == in_training and number == at and os.environ.get("RANK", "0") == "0":
             os.kill(os.getpid(), getattr(signal, name))
 
     options = dict(order.get("task", {}))
