@@ -279,6 +279,7 @@ def run(
         "labels": [digits(data.labels[part]) for part in parts],
         "hardware": results.hardware(),
         "versions": results.versions(),
+        "note": "seconds are wall time of the training, on a machine that others may have used at the same time",
     }
     book = Book(name, header)
     todo = [(fold, *entry) for fold in range(only) for entry in grid if book.cell({**entry[0], "fold": fold}) is None]
@@ -292,8 +293,8 @@ def run(
         seconds = round(time.perf_counter() - start, 2)
         out = classify(model, source.frames[held_out])
         cell = {**key, "fold": fold, "seconds": seconds, **(measured(out) if out.hidden else {})}
-        if name != "losses":
-            cell.pop("count_so_far", None)
+        if name != "losses":  # the only experiment about the moment of the decision
+            cell = {what: value for what, value in cell.items() if not what.startswith(("first", "count_so"))}
         cell["count"] = digits(decide(out.spikes, out.membrane))
         cell["held_out_loss"] = round(loss(out, source.labels[held_out]).item(), 4)
         if test is not None:
@@ -399,7 +400,7 @@ def networks(kind: str = KIND, only: int = ONLY) -> None:
     test["shuffled"] = _shuffled(held, 10, DURATION_US / 10)[0]
     about = {"test": {"label": held.label, "hash": held.hash, "labels": digits(held.labels)}}
     book = run(
-        "networks", grid, data, Settings(8, 16, 5e-3, cosine=True), about=about, only=only, others=others, test=test
+        "networks", grid, data, Settings(20, 16, 5e-3, cosine=True), about=about, only=only, others=others, test=test
     )
     for key, *_ in grid:
         cells = [cell["test"] for cell in book.content["cells"] if key.items() <= cell.items()]
