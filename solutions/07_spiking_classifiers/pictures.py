@@ -67,7 +67,7 @@ def draw_wilson():
         half = z * (p * (1 - p) / total + z**2 / (4 * total**2)) ** 0.5
         middle, scale = p + z**2 / (2 * total), 1 + z**2 / total
         low, high = (middle - half) / scale, (middle + half) / scale
-        ax.plot([low, high], [row, row], color=plotting.BLUE, linewidth=3)
+        ax.plot([low, high], [row, row], "-", color=plotting.BLUE, linewidth=3)
         ax.plot(p, row, "o", color=plotting.VERMILLION)
     ax.set(yticks=range(4), yticklabels=["30", "100", "1,000", "10,000"], ylim=(-0.6, 3.6))
     ax.set(xlabel="true accuracies that agree with 93 % measured", ylabel="test items")
