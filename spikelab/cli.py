@@ -1,4 +1,4 @@
-"""The command line: ``spikelab check``, ``spikelab grade ...`` and ``spikelab doctor``."""
+"""The command line: ``spikelab check | grade | data | train | evaluate | doctor``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spikelab.datasets.commands import data
 from spikelab.training.commands import evaluate, train
 
 app = typer.Typer(
-    help="Check your exercises, grade a class, look at the installation.",
+    help="Check your exercises, grade a class, get data, train and evaluate networks, look at the installation.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -100,8 +100,8 @@ def rate_penalty(spikes: torch.Tensor, low: float = 0.0, high: float = 0.0) -> t
 def decide(spikes: torch.Tensor, membrane: torch.Tensor, by: str = "count") -> torch.Tensor:
     """Class of each sample; ties and silence are settled by the highest membrane over time.
 
-    With ``by="first"`` that is hindsight where two classes fire first in the same step: a decision on the spot would have
-    to take the membranes of that step.
+    With ``by="first"`` that is hindsight where two classes fire first in the same step: a decision on the spot would
+    have to take the membranes of that step.
 
     Args:
         spikes: output spike trains ``[T, B, C]``.
