@@ -47,15 +47,16 @@ class RunResults(SphinxDirective):
 
 def _row(result: dict, link: str) -> list[str]:
     config, data, metric = result["configuration"], result["data"], result["metrics"]["test"][result["metric"]]
+    n = metric["n"]
     trained = result.get("trained_on") or data
     name = f"{{download}}`{config['model'].upper()}, {config['rule']}, T = {config['num_steps']} <{link}>`"
-    interval = f" ({_percent(metric['low'])} to {_percent(metric['high'])})" if metric["low"] is not None else ""
+    interval = f" ({_percent(metric['low'], n)} to {_percent(metric['high'], n)})" if metric["low"] is not None else ""
     spikes = sum(result["spikes"]["per_sample"].values()) if result["spikes"] else None
     return [
         name,
-        f"{trained['label']}, {trained['sizes']['train']:,}",
-        f"{data['label']}, {metric['n']:,}",
-        f"**{_percent(metric['value'])} %**{interval}",
+        f"{_short(trained['label'])}, {trained['sizes']['train']:,}",
+        f"{_short(data['label'])}, {n:,}",
+        f"**{_percent(metric['value'], n)} %**{interval}",
         "–" if spikes is None else f"{spikes:,.0f}",
         f"{result['parameters']:,}",
         f"{result['epochs_run']} epochs, {_duration(result['seconds']['train'])}"
@@ -64,8 +65,12 @@ def _row(result: dict, link: str) -> list[str]:
     ]
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}" if share < 0.99 else f"{100 * share:.2f}"
+def _percent(share: float, n: int) -> str:
+    return f"{100 * share:.{2 if n >= 1000 else 0 if n <= 100 else 1}f}"
+
+
+def _short(label: str) -> str:
+    return label.partition(":")[0]
 
 
 def _duration(seconds: float) -> str:
