@@ -119,7 +119,12 @@ def test_lesson_shows_pictures_and_a_slider(page):
 @each_lesson
 def test_no_cell_shows_the_name_of_a_python_object(page):
     shown = [block.get_text() for block in page.article.select(".cell_output pre")]
-    left = [line for text in shown for line in text.splitlines() if re.match(r"\s*\[?<[\w.]+ (object )?at 0x", line)]
+    left = [
+        line
+        for text in shown
+        for line in text.splitlines()
+        if re.match(r"\s*\[?(<[\w.]+ (object )?at 0x|Text\()", line)
+    ]
     assert not left, f"end the cell with a semicolon: {left}"
 
 
