@@ -26,6 +26,7 @@ import typer
 
 from benchmarks._event_peers import PEERS
 from spikelab.events import EventLinear, frames, simulate_dvs, sparse_frames, write_events
+from spikelab.files import write_atomically
 
 IN_FEATURES, OUT_FEATURES, BATCH = 2312, 2000, 8
 STEPS = {300: 1_000, 10: 30_000}  # number of steps: width of one in µs
@@ -155,7 +156,7 @@ def main(
     }
     _show(report)
     if json_file:
-        _write(json_file, json.dumps(report, indent=1) + "\n")
+        write_atomically(json_file, json.dumps(report, indent=1) + "\n")
     else:
         print(json.dumps(report))
 
@@ -203,14 +204,6 @@ def _seconds(function: Callable[[], Any]) -> float:
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
-
-
-def _write(path: Path, text: str) -> None:
-    """Write the whole file or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as part:
-        part.write(text)
-    os.replace(part.name, path)
 
 
 if __name__ == "__main__":

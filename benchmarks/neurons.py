@@ -14,13 +14,13 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from benchmarks._neuron_peers import CASES, PASSES
+from spikelab.files import write_atomically
 
 WORKER = Path(__file__).with_name("_neuron_peers.py")
 GOALS = {"elementwise T32 B32 N16384": 8.0, "linear T100 B16 N512": 2.0}
@@ -80,7 +80,7 @@ def main(
         "rows": rows,
     }
     if json_file:
-        _write(json_file, json.dumps(report, indent=1) + "\n")
+        write_atomically(json_file, json.dumps(report, indent=1) + "\n")
     else:
         print(json.dumps(report))
 
@@ -90,14 +90,6 @@ def _in_own_process(python: Path, job: list) -> dict:
     if done.returncode:
         raise SystemExit(f"{job[0]}, {job[1]}, {job[2]} failed:\n{done.stderr}")
     return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def _write(path: Path, text: str) -> None:
-    """Write the whole file or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as part:
-        part.write(text)
-    os.replace(part.name, path)
 
 
 if __name__ == "__main__":
