@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import dataset_files
@@ -174,7 +175,8 @@ make_simulated({str(mnist)!r}, {str(tmp_path / "killed")!r}, workers=1)
         time.sleep(0.005)
     os.kill(run.pid, signal.SIGKILL)
     assert run.wait() == -signal.SIGKILL, "the run ended before it was killed"
-    there = contents(tmp_path / "killed")
+    # The kill may fall into the writing of one file: what it leaves has a name that no reader takes for a recording.
+    there = {name: raw for name, raw in contents(tmp_path / "killed").items() if not Path(name).name.startswith(".")}
     assert 20 < len(there) < 401
     assert not (tmp_path / "killed" / MANIFEST).exists()
     for name in there:
