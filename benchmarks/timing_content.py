@@ -31,8 +31,8 @@ from torch.nn import functional as F
 from spikelab.datasets import NMNIST, data_root, read_mnist
 from spikelab.events import encode_aer, frames, make_events
 from spikelab.probe import fold_indices, linear_probe, paired_difference
+from spikelab.statistics import wilson_interval
 from spikelab.training.results import hardware, versions
-from spikelab.training.statistics import wilson_interval
 
 KINDS = ("real", "simulated", "synthetic")
 READERS = ("linear", "conv")

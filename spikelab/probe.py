@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch.nn.functional import cross_entropy
 
-from spikelab.training.statistics import wilson_interval
+from spikelab.statistics import wilson_interval
 from spikelab.validation import require_count, require_non_negative, require_tensor
 
 MAX_ITERATIONS = 200

@@ -15,9 +15,9 @@ from torch import nn
 from spikelab.losses import count_cross_entropy, decide
 from spikelab.models.nmnist import ClassifierOutput
 from spikelab.neurons import lif
+from spikelab.statistics import wilson_interval
 from spikelab.training import loop
 from spikelab.training.config import Configuration
-from spikelab.training.statistics import wilson_interval
 from spikelab.training.tasks import Data
 
 STEPS, INPUTS, CLASSES = 5, 12, 3

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from spikelab import losses
+from spikelab.statistics import confusion_matrix, wilson_interval
 from spikelab.training.config import Configuration, ConfigurationError
-from spikelab.training.statistics import confusion_matrix, wilson_interval
 from spikelab.training.tasks import Data
 
 CLASSES = 10

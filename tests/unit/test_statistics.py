@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from spikelab.training.statistics import confusion_matrix, wilson_interval
+from spikelab.statistics import confusion_matrix, wilson_interval
 
 
 def test_93_of_100_lies_between_86_and_97_percent():

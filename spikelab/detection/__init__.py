@@ -1,0 +1,61 @@
+"""Boxes, how they overlap, and how predictions are scored."""
+
+from __future__ import annotations
+
+from spikelab.detection.boxes import (
+    area,
+    box_of_mask,
+    centre_offset,
+    ciou,
+    ciou_loss,
+    clip_boxes,
+    diou,
+    diou_loss,
+    flip_boxes,
+    giou,
+    giou_loss,
+    iou,
+    iou_matrix,
+    order_corners,
+    to_centre,
+    to_corners,
+    to_pixels,
+)
+from spikelab.detection.metrics import (
+    Estimate,
+    by_quartile,
+    constant_boxes,
+    iou_histogram,
+    mean_iou,
+    paired_gain,
+    skill,
+    success,
+)
+
+__all__ = [
+    "Estimate",
+    "area",
+    "box_of_mask",
+    "by_quartile",
+    "centre_offset",
+    "ciou",
+    "ciou_loss",
+    "clip_boxes",
+    "constant_boxes",
+    "diou",
+    "diou_loss",
+    "flip_boxes",
+    "giou",
+    "giou_loss",
+    "iou",
+    "iou_histogram",
+    "iou_matrix",
+    "mean_iou",
+    "order_corners",
+    "paired_gain",
+    "skill",
+    "success",
+    "to_centre",
+    "to_corners",
+    "to_pixels",
+]
