@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from spikelab.models.localizer.output import LocalizerOutput
+from spikelab.models.localizer.spiking import SpikingLocalizer
 
-__all__ = ["LocalizerOutput"]
+__all__ = ["LocalizerOutput", "SpikingLocalizer"]
