@@ -1,5 +1,26 @@
-"""Learning rules made for spikes: STDP, ReSuMe, SpikeProp, SLAYER and SuperSpike (chapters 05 to 07)."""
+"""Learning rules made for spikes: STDP, ReSuMe, SpikeProp, SLAYER, SuperSpike and DECOLLE (chapters 05 to 08)."""
 
+from spikelab.plasticity.decolle import (
+    ADAMAX_BETAS,
+    DecolleConstants,
+    DecolleLayer,
+    DecolleNetwork,
+    DecolleOutput,
+    FixedReadout,
+    OnlineSummary,
+    Traces,
+    activity_regulariser,
+    classify,
+    decay_to,
+    decolle_mlp,
+    equivalent_lr,
+    initialise_decolle,
+    learn_online,
+    local_losses,
+    switch_form,
+    trace_gain,
+    trace_step,
+)
 from spikelab.plasticity.resume import resume, resume_step
 from spikelab.plasticity.slayer import (
     SlayerConv,
@@ -45,7 +66,14 @@ from spikelab.plasticity.superspike import (
 )
 
 __all__ = [
+    "ADAMAX_BETAS",
+    "DecolleConstants",
+    "DecolleLayer",
+    "DecolleNetwork",
+    "DecolleOutput",
     "EligibilityState",
+    "FixedReadout",
+    "OnlineSummary",
     "STDPState",
     "SlayerConv",
     "SlayerDense",
@@ -54,14 +82,23 @@ __all__ = [
     "SpikePropLayer",
     "SpikePropNet",
     "SpikeTimeHistory",
+    "Traces",
+    "activity_regulariser",
+    "classify",
     "clip_weights",
     "correlate",
     "count_targets",
+    "decay_to",
+    "decolle_mlp",
     "double_exponential",
     "eligibility_step",
     "epsilon",
     "epsilon_slope",
+    "equivalent_lr",
     "first_crossing",
+    "initialise_decolle",
+    "learn_online",
+    "local_losses",
     "normalise_sum",
     "probability_density",
     "resume",
@@ -79,6 +116,9 @@ __all__ = [
     "superspike",
     "superspike_error",
     "superspike_loss",
+    "switch_form",
+    "trace_gain",
+    "trace_step",
     "train_spike_times",
     "van_rossum",
 ]
