@@ -27,7 +27,7 @@ from spikelab.coding.decoders import (
     rate_decode,
     spike_count,
 )
-from spikelab.coding.encoders import CODINGS, delta, direct, encode, latency, phase, poisson
+from spikelab.coding.encoders import CODINGS, delta, direct, encode, latency, latency_steps, phase, poisson
 
 __all__ = [
     "CODINGS",
@@ -40,6 +40,7 @@ __all__ = [
     "last_membrane",
     "latency",
     "latency_decode",
+    "latency_steps",
     "phase",
     "phase_decode",
     "poisson",

@@ -99,6 +99,30 @@ def latency(
     clip=True)``; snnTorch's RC code rounds to the nearest step instead of down, and its ``clip=False``
     fires dark elements last.
     """
+    step = latency_steps(x, num_steps, tau=tau, threshold=threshold, linear=linear)
+    clock = torch.arange(num_steps, device=x.device, dtype=x.dtype).view(-1, *[1] * x.dim())
+    return (clock == step).to(x.dtype)
+
+
+def latency_steps(
+    x: torch.Tensor,
+    num_steps: int,
+    *,
+    tau: float = 5.0,
+    threshold: float = 0.01,
+    linear: bool = False,
+) -> torch.Tensor:
+    """Return the step of each element's spike in the ``latency`` code, for who makes its frames one by one.
+
+    Args:
+        x, num_steps, tau, threshold, linear: as for ``latency``.
+    Returns:
+        Whole numbers in the dtype of ``x``, its shape; T where there is no spike within T steps.
+    Raises:
+        ValueError: as ``latency``.
+
+    Explained in chapter 03.
+    """
     _require_intensities(x)
     steps = require_count("num_steps", num_steps, minimum=2 if linear else 1)
     tau = require_positive("tau", tau, "steps")
@@ -108,9 +132,8 @@ def latency(
         step = torch.round((steps - 1) * (1 - x))
     else:
         safe = torch.where(audible, x, torch.ones_like(x))
-        step = torch.floor(tau * torch.log(safe / (safe - theta)))
-    clock = torch.arange(steps, device=x.device, dtype=x.dtype).view(-1, *[1] * x.dim())
-    return ((clock == step) & audible).to(x.dtype)
+        step = torch.floor(tau * torch.log(safe / (safe - theta))).clamp(max=steps)
+    return torch.where(audible, step, steps)
 
 
 def phase(x: torch.Tensor, num_steps: int = 8, period: int = 8) -> torch.Tensor:
