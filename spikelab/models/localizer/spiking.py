@@ -42,7 +42,7 @@ class SpikingLocalizer(nn.Module):
     """One box for the one animal of a picture, in T steps of spikes.
 
     Args:
-        channels: maps of each stage; the first stage halves the picture ``stem`` times over, each later one once more.
+        channels: maps of each stage: the first convolution's, then of each stage, which halves rows and columns.
         blocks: residual blocks of each stage after the first.
         in_channels: 3 for colour, 1 for gray.
         stem: stride of the first convolution.
@@ -77,18 +77,16 @@ class SpikingLocalizer(nn.Module):
         self.spike_grad = spike_grad or atan()
         if not channels:
             raise ValueError("channels must name at least one stage, got none")
-        require_count("blocks", blocks, minimum=0)
+        self.blocks = require_count("blocks", blocks, minimum=0)
         require_count("stem", stem)
         before = require_count("channels", channels[0])
         kernel = 2 * stem - 1
         self.stem = _Synapses(require_count("in_channels", in_channels), before, kernel, stem)
-        stages = []
+        self.stages = nn.ModuleList()  # for each stage one convolution that halves the map, then two for each block
         for count in channels[1:]:
-            require_count("channels", count)
-            stages.append(_Synapses(before, count, 3, 2))
-            stages.extend(_Synapses(count, count, 3, 1) for _ in range(2 * blocks))
+            self.stages.append(_Synapses(before, require_count("channels", count), 3, 2))
+            self.stages.extend(_Synapses(count, count, 3, 1) for _ in range(2 * blocks))
             before = count
-        self.stages = nn.ModuleList(stages)
         self.context = _Synapses(before, before, 3, 1)
         self.readout = nn.Conv2d(before, 5, 1)
         _initialise(self, generator)
@@ -102,15 +100,12 @@ class SpikingLocalizer(nn.Module):
         stages = iter(self.stages)
         for down in stages:
             drive = self._through(down, self._fire(drive, hidden))
-            for _ in range(self._pairs(down)):
+            for _ in range(self.blocks):
                 inner = self._through(next(stages), self._fire(drive, hidden))
                 drive = drive + self._through(next(stages), self._fire(inner, hidden))
         drive = self._through(self.context, self._fire(drive, hidden))
         votes = self._through(self.readout, self._fire(drive, hidden)).float().mean(0)
         return LocalizerOutput(point(votes), tuple(hidden) if self.neurons == "spiking" else ())
-
-    def _pairs(self, down: nn.Module) -> int:
-        return (len(self.stages) // max(sum(s.stride > 1 for s in self.stages), 1) - 1) // 2
 
     def _fire(self, drive: torch.Tensor, hidden: list[torch.Tensor]) -> torch.Tensor:
         """Spikes of neurons under currents ``[T, B, ...]``, or their rate in the limit of many steps."""
@@ -134,7 +129,6 @@ class _Synapses(nn.Module):
 
     def __init__(self, before: int, after: int, kernel: int, stride: int) -> None:
         super().__init__()
-        self.stride = stride
         self.convolution = nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(after)
 
