@@ -9,6 +9,9 @@ name                      what                                                  
 ``mnist``                 MNIST's images                                          :func:`read_mnist`
 ``dvs-gesture``           DVS128 Gesture                                          :class:`DVSGesture`
 ``shd``, ``ssc``          spoken digits and commands through a model of the ear   :class:`SHD`, :class:`SSC`
+``oxford-iiit-pet``       cats and dogs: boxes of bodies and heads                :class:`Pets`
+``VOCdevkit``             PASCAL VOC 2007 and 2012, here: pictures of one animal  :class:`Pets`
+``pets-synthetic``        drawn animals in the files of the two                   :class:`Pets`
 ========================= ======================================================= =========================
 
 They are looked for in the folder that ``$SPIKELAB_DATA`` names and in the cache folder; ``spikelab data`` lists,
@@ -37,6 +40,14 @@ _HOMES = {
     "DVSGesture": "dvs_gesture",
     "SHD": "heidelberg",
     "SSC": "heidelberg",
+    "Pets": "pets",
+    "box_from_trimap": "pets",
+    "read_head_box": "pets",
+    "read_trimap": "pets",
+    "LocalizationSet": "pictures",
+    "load_pictures": "pictures",
+    "read_picture": "pictures",
+    "read_annotation": "voc",
 }
 __all__ = sorted(_HOMES)
 
