@@ -6,8 +6,8 @@ older convention of whole pixels that both belong to the box (``inclusive``: the
 in pixels: on shares it would add a whole picture to every side.
 
 Two boxes that together cover nothing have IoU 0: there is no division by zero anywhere, and no NaN in a value or a
-gradient for any finite box, be it empty, reversed, a point, or too large for its area to be a number. A point inside its
-target is where all these losses are flat: width and height, both zero, wait for each other.
+gradient for any finite box, be it empty, reversed, a point, or too large for its area to be a number. A point inside
+its target is where all these losses are flat: width and height, both zero, wait for each other.
 
 Explained in chapter 09.
 """

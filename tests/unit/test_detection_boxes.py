@@ -41,7 +41,7 @@ def random_boxes(n, seed, dtype=torch.float64):
 def extreme_pairs(dtype):
     """Every box with corners among the extremes beside every other: points, lines, reversed, giant and tiny ones."""
     every = torch.tensor(list(itertools.product(EXTREMES, repeat=4)), dtype=dtype)
-    chosen = every[torch.randperm(len(every), generator=torch.Generator().manual_seed(0))[:300]]
+    chosen = every[torch.randperm(len(every), generator=torch.Generator().manual_seed(0))[:120]]
     chosen = torch.cat((chosen, torch.zeros(1, 4, dtype=dtype), torch.tensor([[0.2, 0.2, 0.6, 0.7]], dtype=dtype)))
     pairs = torch.cartesian_prod(torch.arange(len(chosen)), torch.arange(len(chosen)))
     return chosen[pairs[:, 0]], chosen[pairs[:, 1]]
@@ -164,9 +164,9 @@ def test_losses_are_means_of_what_is_missing():
 @pytest.mark.parametrize("overlap", [iou, giou, diou])
 def test_gradients_equal_finite_differences(overlap):
     for a, b in (
-        (random_boxes(12, 8), random_boxes(12, 9)),
-        (random_boxes(12, 8), random_boxes(12, 9) + 2),  # disjoint
-        (random_boxes(12, 8) * 1e-7, random_boxes(12, 9) * 1e-7 + 1e-8),
+        (random_boxes(6, 8), random_boxes(6, 9)),
+        (random_boxes(6, 8), random_boxes(6, 9) + 2),  # disjoint
+        (random_boxes(6, 8) * 1e-7, random_boxes(6, 9) * 1e-7 + 1e-8),
     ):
         scale = float(b.abs().max())
         inputs = (a.requires_grad_(), b.requires_grad_())
@@ -237,18 +237,16 @@ def test_reversed_corners_are_an_empty_box_to_the_measure_and_put_in_order_by_th
 
 
 @pytest.mark.parametrize("loss", [giou_loss, diou_loss, ciou_loss])
-@pytest.mark.parametrize(
-    "start", [[0.3, 0.35, 0.3, 0.45], [0.9, 0.8, 0.1, 0.7], [1.5, 1.5, 1.5, 1.6], [0.0, 0.0, 1.0, 1.0]]
-)
-def test_descent_brings_a_line_a_turned_a_far_and_a_large_box_to_their_target(loss, start):
-    box, target = torch.tensor(start, requires_grad=True), torch.tensor([0.2, 0.3, 0.6, 0.5])
-    optimiser = torch.optim.Adam([box], lr=0.02)
-    for step in range(400):
-        optimiser.param_groups[0]["lr"] = 0.02 * (1 - step / 400)
+def test_descent_brings_a_line_a_turned_a_far_and_a_large_box_to_their_target(loss):
+    starts = [[0.3, 0.35, 0.3, 0.45], [0.9, 0.8, 0.1, 0.7], [1.5, 1.5, 1.5, 1.6], [0.0, 0.0, 1.0, 1.0]]
+    found, target = torch.tensor(starts, requires_grad=True), torch.tensor([0.2, 0.3, 0.6, 0.5])
+    optimiser = torch.optim.Adam([found])
+    for step in range(300):
+        optimiser.param_groups[0]["lr"] = 0.1 * (1 - step / 300)
         optimiser.zero_grad()
-        loss(box, target).backward()
+        loss(found, target).backward()
         optimiser.step()
-    assert iou(order_corners(box.detach()), target).item() > 0.95
+    assert iou(order_corners(found.detach()), target).min().item() > 0.95
 
 
 @pytest.mark.parametrize("seed", [0, 1])
