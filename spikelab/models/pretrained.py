@@ -6,7 +6,7 @@ that is needed: ``model, about = load("nmnist-scnn")``.
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -18,10 +18,18 @@ import torch
 from torch import nn
 
 from spikelab import surrogate
+from spikelab.files import write_atomically
+from spikelab.models.localizer import SpikingLocalizer
 from spikelab.models.nmnist import SCNN, SMLP, Neurons
+from spikelab.plasticity import DecolleConstants
 from spikelab.validation import require_choice
 
-MODELS = {"scnn": SCNN, "smlp": SMLP}
+CLASSIFIERS = {"scnn": SCNN, "smlp": SMLP}
+LOCALIZERS = {
+    "ours": SpikingLocalizer,
+    "ann": SpikingLocalizer,
+}
+MODELS = {**CLASSIFIERS, **LOCALIZERS}
 SUFFIX = ".safetensors"
 _KEY = "spikelab"
 
@@ -46,31 +54,54 @@ def build(configuration: Mapping[str, Any]) -> nn.Module:
     """Return a network with fresh weights.
 
     Args:
-        configuration: ``model`` (``"scnn"`` or ``"smlp"``) and, each with the network's own default if missing,
-            ``rule``, ``beta``, ``surrogate``, ``slope`` (0: the surrogate's own), ``dropout``, ``seed``,
-            ``neuron_options``, ``model_options``.
+        configuration: ``model``, a key of ``MODELS``, and, each with the network's own default if missing, ``rule``,
+            ``beta``, ``surrogate``, ``slope`` (0: the surrogate's own), ``dropout``, ``seed``, ``neuron_options``,
+            ``model_options``; for localizers ``num_steps`` and ``task_options`` with ``size``, ``colour`` and
+            ``step_ms``.
     Raises:
         ValueError: if a name is unknown or a value not allowed.
     """
-    kind = MODELS[require_choice("model", configuration.get("model"), MODELS)]
-    name = require_choice("surrogate", configuration.get("surrogate", "atan"), surrogate_names())
+    name = require_choice("model", configuration.get("model"), MODELS)
+    kind = MODELS[name]
+    surrogate_name = require_choice("surrogate", configuration.get("surrogate", "atan"), surrogate_names())
     slope = configuration.get("slope", 0.0)
-    spike_grad = getattr(surrogate, name)(slope) if slope else getattr(surrogate, name)()
+    spike_grad = getattr(surrogate, surrogate_name)(slope) if slope else getattr(surrogate, surrogate_name)()
+    given = dict(configuration.get("model_options", {}))
+    neurons = dict(configuration.get("neuron_options", {}))
     try:
-        neurons = Neurons(
-            rule=configuration.get("rule", "bptt"),
-            beta=configuration.get("beta", 0.9),
-            spike_grad=spike_grad,
-            **configuration.get("neuron_options", {}),
-        )
-        return kind(
-            neurons=neurons,
-            dropout=configuration.get("dropout", 0.0),
-            generator=torch.Generator().manual_seed(configuration.get("seed", 0)),
-            **configuration.get("model_options", {}),
-        )
+        if name in CLASSIFIERS:
+            options = {
+                "neurons": Neurons(
+                    rule=configuration.get("rule", "bptt"),
+                    beta=configuration.get("beta", 0.9),
+                    spike_grad=spike_grad,
+                    **neurons,
+                ),
+                "dropout": configuration.get("dropout", 0.0),
+            }
+        else:
+            options = _localizer_options(name, configuration, spike_grad, neurons)
+        return kind(generator=torch.Generator().manual_seed(configuration.get("seed", 0)), **options, **given)
     except TypeError as error:  # an unknown argument: Python's message names it
         raise ValueError(f"{kind.__name__} or its neurons cannot be built with these options: {error}") from error
+
+
+def _localizer_options(
+    name: str, configuration: Mapping[str, Any], spike_grad: surrogate.SpikeFunction, neurons: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a configuration says to a localizer besides its model options."""
+    task = configuration.get("task_options", {})
+    options: dict[str, Any] = {"in_channels": 1 if task.get("colour") == "gray" else 3}
+    if name in ("ours", "ann"):
+        options |= {"beta": configuration.get("beta", 1.0), "spike_grad": spike_grad, **neurons}
+        options |= {"neurons": "relu" if name == "ann" else "spiking", "num_steps": configuration.get("num_steps", 4)}
+        return options
+    options["size"] = tuple(task.get("size", (176, 240)))
+    if name == "decolle":
+        options["constants"] = DecolleConstants(**neurons).at(task.get("step_ms", 1.0))
+    else:
+        options |= {"beta": configuration.get("beta", 0.9), "spike_grad": spike_grad, **neurons}
+    return options
 
 
 def surrogate_names() -> tuple[str, ...]:
@@ -107,6 +138,39 @@ def load(source: str | os.PathLike) -> Pretrained:
     return Pretrained(model.eval(), about)
 
 
+def start_from(model: nn.Module, source: str | os.PathLike) -> dict[str, Any]:
+    """Copy into a network what fits it of a file of weights: tensors of the same name and shape.
+
+    Args:
+        model: the network, changed in place.
+        source: as ``load``; the file may be of another model, target or size.
+    Returns:
+        What was done: ``file`` (its name), ``sha256`` of it, ``model`` and ``data`` that it was trained with, how many
+        tensors the network has and how many were ``taken``.
+    Raises:
+        WeightsError: if the file cannot be used or holds no tensor that fits.
+    """
+    path = _find(source)
+    weights, about = read_weights(path)
+    own = model.state_dict()
+    fitting = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
+    if not fitting:
+        there = about["configuration"].get("model", "unknown")
+        raise WeightsError(
+            f"{source} holds no tensor that fits this {type(model).__name__}: it is of the model {there!r}; "
+            "give weights of the same model and channels"
+        )
+    model.load_state_dict(fitting, strict=False)
+    return {
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "model": about["configuration"].get("model"),
+        "data": about.get("data"),
+        "tensors": len(own),
+        "taken": len(fitting),
+    }
+
+
 def save(path: str | os.PathLike, model: nn.Module, about: Mapping[str, Any], *, half: bool = False) -> Path:
     """Write a network's weights, and the configuration that made them, into one file.
 
@@ -133,16 +197,7 @@ def save(path: str | os.PathLike, model: nn.Module, about: Mapping[str, Any], *,
     content = _safetensors().save(
         tensors, metadata={_KEY: json.dumps(dict(about), ensure_ascii=False, allow_nan=False)}
     )
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise OSError(f"{path} could not be written: {error.strerror or error}; what was there is untouched") from error
-    return path
+    return write_atomically(path, content)
 
 
 def read_weights(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -34,11 +34,14 @@ class Configuration:
     Attributes:
         task: name of the task, such as ``"nmnist"``.
         data: which data, in the task's words (``"auto"``, ``"real"``, ``"simulated"``, ``"synthetic"``).
+        task_options: what else the task asks, such as ``{"target": "head", "size": [88, 120]}``.
         train_limit: use only the first so many training samples of a seeded order; 0 for all.
         model: name of the network, such as ``"scnn"``.
         model_options: further arguments of the network, such as ``{"hidden": [250, 100]}``.
         neuron_options: further constants of its neurons, such as ``{"tau_ms": 20}``.
-        rule: how gradients are made, ``"bptt"`` or ``"slayer"``.
+        init: weights to start from, a ``.safetensors`` file or the name of some that come with spikelab: tensors of the
+            same name and shape are taken, the rest is fresh; empty for all fresh.
+        rule: how gradients are made, ``"bptt"``, ``"slayer"`` or ``"decolle"``.
         loss: name of the loss, in the task's words.
         loss_options: its constants, such as ``{"scale": 2}``.
         decision: how an output becomes an answer, in the task's words; empty for what fits the loss.
@@ -70,9 +73,11 @@ class Configuration:
     task: str
     model: str
     data: str = "auto"
+    task_options: Mapping[str, Any] = field(default_factory=dict)
     train_limit: int = 0
     model_options: Mapping[str, Any] = field(default_factory=dict)
     neuron_options: Mapping[str, Any] = field(default_factory=dict)
+    init: str = ""
     rule: str = "bptt"
     loss: str = "count"
     loss_options: Mapping[str, Any] = field(default_factory=dict)
@@ -128,7 +133,7 @@ class Configuration:
             require_between("betas", beta, 0, 0.999999)
         # What is read back from JSON must equal what was written.
         object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))
-        for name in ("model_options", "neuron_options", "loss_options"):
+        for name in ("task_options", "model_options", "neuron_options", "loss_options"):
             object.__setattr__(self, name, _plain(getattr(self, name)))
 
     @property

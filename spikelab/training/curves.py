@@ -50,11 +50,10 @@ def plot_curves(history: Sequence[dict[str, Any]], metric: str, *, best_epoch: i
     return figure
 
 
-def save_curves(path: Path, history: Sequence[dict[str, Any]], metric: str, *, best_epoch: int | None = None) -> Path:
-    """Write the picture as PNG.
+def save_figure(path: Path, figure: Any) -> Path:
+    """Write a figure as PNG.
 
     Raises:
         WriteError: if it cannot be written.
     """
-    figure = plot_curves(history, metric, best_epoch=best_epoch)
     return write_atomically(path, lambda part: figure.savefig(part, format="png", dpi=110))

@@ -3,8 +3,8 @@
 Every process holds the whole data set and takes every ``size``-th sample of a joint batch. Each weights its loss by its
 share of that batch, so that the mean that DistributedDataParallel takes of the gradients is the joint gradient, also
 when the last batch does not divide evenly. Dropout draws from a stream of its own in each process. Batch normalisation
-uses the statistics of each process's own part: PyTorch's SyncBatchNorm needs GPUs, where the loop uses it; on CPUs a
-network with batch normalisation is not exactly equal to one process.
+uses the statistics of the joint batch: PyTorch's SyncBatchNorm on GPUs, ``JointBatchNorm`` on CPUs, which the former
+does not know.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed.nn
 from torch import nn
 
 
@@ -62,9 +63,37 @@ class World:
             return model
         if device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        for module in model.modules():
+            if type(module) is nn.BatchNorm2d:
+                module.__class__ = JointBatchNorm  # the same weights under the same names
         return nn.parallel.DistributedDataParallel(
             model, device_ids=[device.index] if device.type == "cuda" else None, broadcast_buffers=True
         )
+
+
+class JointBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation over what all processes hold, on CPUs; alone or in evaluation it is the ordinary one."""
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        if not (self.training and torch.distributed.is_initialized()):
+            return super().forward(maps)
+        wide = maps if maps.dtype == torch.float64 else maps.float()
+        places = wide.new_tensor(maps.numel() // maps.shape[1])
+        joint = _joint_sum(torch.cat([wide.sum((0, 2, 3)), places[None]]))
+        mean, count = joint[:-1] / joint[-1], joint[-1].detach()
+        centred = wide - mean.view(1, -1, 1, 1)
+        variance = _joint_sum(centred.square().sum((0, 2, 3))) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(maps.dtype)
+
+
+def _joint_sum(tensor: torch.Tensor) -> torch.Tensor:
+    """Sum over the processes, with a gradient."""
+    return torch.distributed.nn.functional.all_reduce(tensor)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,9 +23,10 @@ class Evaluation(NamedTuple):
         loss: mean over the samples.
         metrics: of the task.
         spikes: per layer: spikes per sample, firing rate (spikes per neuron and step), share of neurons that never
-            fired, number of neurons; None if the network does not show its spikes.
+            fired, number of neurons; the rate alone if the network says no more; None if it does not show its spikes.
         evidence: of all samples, in their order.
         count: samples.
+        seconds: time the network took for a sample.
     """
 
     loss: float
@@ -32,6 +34,7 @@ class Evaluation(NamedTuple):
     spikes: dict[str, dict[str, float]] | None
     evidence: dict[str, torch.Tensor]
     count: int
+    seconds: float
 
 
 @torch.no_grad()
@@ -66,14 +69,17 @@ def evaluate(
     total = math.ceil(len(samples) / size)
     mine: list[tuple[int, int, float, dict[str, torch.Tensor]]] = []
     counts: dict[str, torch.Tensor] = {}
-    steps = 0
+    rates: list[tuple[int, tuple[float, ...]]] = []
+    steps, seconds = 0, 0.0
     if progress is not None:
         progress.begin(name, 0, total)
     for number in range(here.rank, total, here.size):
         between()
         indices = torch.arange(number * size, min((number + 1) * size, len(samples)))
-        inputs, targets = task.batch(samples, indices, None, device)
+        inputs, targets = task.batch(config, samples, indices, None, device)
+        began = _now(device)
         output = model(inputs)
+        seconds += _now(device) - began
         loss = float(task.loss(config, output, targets))
         evidence = {key: value.cpu() for key, value in task.evidence(config, output, targets).items()}
         mine.append((number, len(indices), loss, evidence))
@@ -81,6 +87,8 @@ def evaluate(
             steps = len(spikes)
             fired = spikes.sum((0, 1), dtype=torch.float64).cpu()
             counts[layer] = counts[layer] + fired if layer in counts else fired
+        if getattr(output, "rates", ()):
+            rates.append((number, tuple(rate * len(indices) for rate in output.rates)))
         if progress is not None:
             progress.step(number + 1, dict)
     if progress is not None:
@@ -90,9 +98,12 @@ def evaluate(
     counts = _sum_counts(here.gather(counts))
     steps = max(here.gather(steps))
     count = sum(part[1] for part in parts)
+    seconds = math.fsum(here.gather(seconds)) / count
+    rates = sorted(part for brought in here.gather(rates) for part in brought)
+    spikes = _spike_statistics(counts, count, steps) if counts else _rates_alone([r for _, r in rates], count)
     evidence = {key: torch.cat([part[3][key] for part in parts]) for key in parts[0][3]}
     loss = math.fsum(part[1] * part[2] for part in parts) / count
-    return Evaluation(loss, task.metrics(evidence), _spike_statistics(counts, count, steps), evidence, count)
+    return Evaluation(loss, task.metrics(evidence, samples), spikes, evidence, count, seconds)
 
 
 def hidden_layers(output: Any, *, with_output: bool = True) -> dict[str, torch.Tensor]:
@@ -119,9 +130,7 @@ def _sum_counts(brought: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tenso
     return total
 
 
-def _spike_statistics(counts: dict[str, torch.Tensor], samples: int, steps: int) -> dict[str, Any] | None:
-    if not counts:
-        return None
+def _spike_statistics(counts: dict[str, torch.Tensor], samples: int, steps: int) -> dict[str, Any]:
     per_sample = {layer: float(fired.sum()) / samples for layer, fired in counts.items()}
     return {
         "per_sample": per_sample,
@@ -129,3 +138,17 @@ def _spike_statistics(counts: dict[str, torch.Tensor], samples: int, steps: int)
         "dead_share": {layer: float((fired == 0).double().mean()) for layer, fired in counts.items()},
         "neurons": {layer: fired.numel() for layer, fired in counts.items()},
     }
+
+
+def _rates_alone(batches: list[tuple[float, ...]], samples: int) -> dict[str, Any] | None:
+    """Firing rates of a network that keeps no history, from each batch's rates times its samples."""
+    if not batches:
+        return None
+    rates = {f"layer {k}": math.fsum(layer) / samples for k, layer in enumerate(zip(*batches, strict=True), 1)}
+    return {"per_sample": {}, "firing_rate": rates, "dead_share": {}, "neurons": {}}
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

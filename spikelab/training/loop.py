@@ -24,10 +24,11 @@ from torch import nn
 
 from spikelab.files import make_folder, write_atomically
 from spikelab.losses import rate_penalty
+from spikelab.models.pretrained import start_from
 from spikelab.training import results
 from spikelab.training.checkpoints import CheckpointError, load_checkpoint, require_same_run, save_checkpoint
 from spikelab.training.config import Configuration, learning_rate
-from spikelab.training.curves import save_curves
+from spikelab.training.curves import plot_curves, save_figure
 from spikelab.training.distributed import World, pick_device, world
 from spikelab.training.evaluation import Evaluation, evaluate, hidden_layers
 from spikelab.training.progress import Progress, duration
@@ -103,8 +104,8 @@ def train(
         run = _Run(task, config, data, place, here, folder, progress if here.writes and progress else Progress(None))
         if checkpoint is not None:
             run.restore(checkpoint, folder / CHECKPOINT)
-        elif folder is not None and here.writes:
-            make_folder(folder)
+        else:
+            run.begin()
         with _stop_signals(folder is not None) as stop:
             run.fit(checkpoint_s, stop)
         return run.finish(began)
@@ -140,7 +141,9 @@ class _Run:
             raise ValueError(f"the training split of {data.label} is empty")
         torch.manual_seed(_seed(config.seed, "weights"))
         self.model = task.build(config).to(device)
-        self.wrapped = here.wrap(self.model, device)
+        self.online = getattr(self.model, "online", False)
+        # A network that learns online has a gradient in every step: see _learn_online.
+        self.wrapped = self.model if self.online else here.wrap(self.model, device)
         torch.manual_seed(_seed(config.seed, "dropout", here.rank))
         self.weights = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = _optimiser(config, self.weights)
@@ -149,10 +152,20 @@ class _Run:
         self.layers: list[str] = []
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
+        self.init: dict[str, Any] | None = None  # where the weights are from, if not fresh
         self.seconds = self.seconds_before = 0.0  # of training; before: in earlier processes
         self.stopped = ""
         self.stop: Callable[[], int] = int  # which signal came: none
         self._clock = self._saved = time.monotonic()
+
+    def begin(self) -> None:
+        """Take first weights, and make the folder."""
+        self.task.prepare(self.config, self.model, self.data, self.device)
+        if self.config.init:
+            self.init = start_from(self.model, self.config.init)
+            self.progress.line(f"init: {self.init['taken']} of {self.init['tensors']} tensors from {self.config.init}")
+        if self.folder is not None and self.world.writes:
+            make_folder(self.folder)
 
     # What comes next
 
@@ -211,42 +224,76 @@ class _Run:
             draws = None if draws is None else self.world.share(draws)
         else:  # a last batch smaller than the world: take part, without weight
             mine, draws = joint[:1], None if draws is None else draws[:1]
-        inputs, targets = self.task.batch(self.data.train, mine, draws, self.device)
-
+        inputs, targets = self.task.batch(config, self.data.train, mine, draws, self.device)
         self.wrapped.train()
-        self.optimiser.zero_grad(set_to_none=True)
-        with self._precision():
-            output = self.wrapped(inputs)
-            loss = self.task.loss(config, output, targets)
-        total = loss * (share * size)
-        penalty = self._penalty(output, share)
-        if penalty is not None:
-            total = total + penalty * size
-        total.backward()
+        learn = self._learn_online if self.online else self._learn_through_time
+        output, loss, norm = learn(inputs, targets, share)
 
         hidden = hidden_layers(output)
         self.layers = self.layers or list(hidden)
         count = share * len(joint)
-        reported = (loss.detach() + (0 if penalty is None else penalty.detach())).double()
         with torch.no_grad():
             score = self.task.evidence(config, output, targets)["score"].double().mean()
             rates = [spikes.detach().mean().double() for spikes in hidden.values()]
         asked = self.stop()
         save = self.folder is not None and self.world.writes and time.monotonic() - self._saved >= checkpoint_s
-        report = torch.stack([reported * count, score * count, *(r * count for r in rates)]).cpu()
+        report = torch.stack([loss * count, score * count, *(r * count for r in rates)]).cpu()
         report = torch.cat([report, torch.tensor([count, float(asked), float(save)], dtype=torch.float64)])
         if size > 1:
             report = self.world.sum(report.to(self.device)).cpu()
+        # Whatever was learned from them is not saved.
         if not math.isfinite(report[0]):
             raise Diverged(self._diverged("the loss", rate))
-        norm = self._clip()
         if not math.isfinite(norm):
             raise Diverged(self._diverged("the gradient", rate))
-        self.optimiser.step()
         *sums, stopped, saves = report.tolist()
         self.sums = [a + b for a, b in zip(self.sums, sums, strict=True)] if self.sums else sums
         # Signals reach the processes one by one: their sum says that one came, the own one which.
         return (asked or signal.SIGTERM) if stopped else 0, saves > 0
+
+    def _learn_through_time(self, inputs: Any, targets: Any, share: float) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        """Learn once from a whole input; return output, loss with penalty, and norm of the gradient."""
+        with self._precision():
+            output = self.wrapped(inputs)
+            loss = self.task.loss(self.config, output, targets)
+        # The processes' gradients are averaged: each loss counts by its share of the joint batch.
+        total = loss * (share * self.world.size)
+        penalty = self._penalty(output, share)
+        if penalty is not None:
+            total, loss = total + penalty * self.world.size, loss + penalty.detach()
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        return output, loss.detach().double(), self._update()
+
+    def _learn_online(self, frames: Any, targets: Any, share: float) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        """Learn in every step after burn-in; return the last step's output, mean loss and the largest norm."""
+        state, losses, norms = None, [], []
+        for step, frame in enumerate(frames):
+            state = self.model.rest(len(frame)) if state is None else state
+            learning = step >= self.model.burn_in
+            with torch.set_grad_enabled(learning), self._precision():
+                readouts, state = self.model.step(frame, state)
+                if not learning:
+                    continue
+                output = self.task.answer(readouts)
+                loss = self.task.loss(self.config, output, targets)
+            self.optimiser.zero_grad(set_to_none=True)
+            (loss * share).backward()
+            if self.world.size > 1:
+                for weight in self.weights:
+                    self.world.sum(weight.grad)
+            losses.append(loss.detach().double())
+            norms.append(self._update())
+        return output, torch.stack(losses).mean(), torch.stack(norms).max()
+
+    def _update(self) -> torch.Tensor:
+        """Limit the gradient's norm, make a step of the optimiser, and return what the norm was."""
+        if self.config.grad_clip:
+            norm = nn.utils.clip_grad_norm_(self.weights, self.config.grad_clip)
+        else:
+            norm = torch.stack(torch._foreach_norm([p.grad for p in self.weights if p.grad is not None])).norm()
+        self.optimiser.step()
+        return norm
 
     def _penalty(self, output: Any, share: float) -> torch.Tensor | None:
         """Price of the firing rates of the joint batch, with the gradient of this process's part of it."""
@@ -261,13 +308,6 @@ class _Run:
                 joint = mine + (self.world.sum(mine.detach().clone()) - mine.detach())
             prices.append(rate_penalty(joint[None, None], config.rate_low, config.rate_high))
         return config.rate_weight * sum(prices) if prices else None
-
-    def _clip(self) -> float:
-        """Limit the gradient's norm; return what it was."""
-        if self.config.grad_clip:
-            return float(nn.utils.clip_grad_norm_(self.weights, self.config.grad_clip))
-        norms = torch._foreach_norm([p.grad for p in self.weights if p.grad is not None])
-        return float(torch.stack(norms).norm()) if norms else 0.0
 
     def _precision(self) -> Any:
         kind = self.device.type
@@ -336,29 +376,28 @@ class _Run:
         }
         if not found:
             raise ValueError(f"{self.data.label} has neither a validation nor a test split: nothing to report")
-        shown = found.get("test") or found["validation"]
-        metrics = {}
-        for split, values in found.items():
-            loss = {"value": values.loss, "low": None, "high": None, "n": values.count, "interval": None}
-            metrics[split] = {**values.metrics, "loss": loss}
         result = results.build(
             kind="train",
             task=self.task,
             config=self.config,
             data=self.data,
-            metrics=metrics,
-            spikes=shown.spikes,
-            parameters=sum(p.numel() for p in self.weights),
+            found=found,
+            model=self.model,
+            device=self.device,
             seconds={"train": self.seconds, "total": self.seconds_before + time.monotonic() - began},
             processes=self.world.size,
             history=self.history,
             best_epoch=self.best["epoch"] if self.best else None,
             stopped=self.stopped,
-            device=self.device,
+            init=self.init,
         )
         if self.folder is not None and self.world.writes:
             self._write_history()
             self._write_curves()
+            shown = "test" if "test" in found else "validation"
+            pictures = self.task.pictures(self.config, getattr(self.data, shown), found[shown].evidence)
+            for name, figure in pictures.items():
+                save_figure(self.folder / name, figure)
             results.write(self.folder / RESULT, result)
         return Outcome(self.model, result)
 
@@ -384,6 +423,7 @@ class _Run:
                 "layers": self.layers,
                 "history": self.history,
                 "best": self.best,
+                "init": self.init,
                 "seconds": self.seconds,
                 "streams": streams,
                 "model": self.model.state_dict(),
@@ -399,7 +439,7 @@ class _Run:
         require_same_run(path, state["run"], self.identity())
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        for name in ("epoch", "batch", "sums", "layers", "history", "best", "seconds"):
+        for name in ("epoch", "batch", "sums", "layers", "history", "best", "init", "seconds"):
             setattr(self, name, state[name])
         self.seconds_before = self.seconds
         _set_streams(state["streams"][self.world.rank], self.device)
@@ -411,7 +451,7 @@ class _Run:
     def _write_curves(self) -> None:
         if self.history and self.world.writes:
             best = self.best["epoch"] if self.best else None
-            save_curves(self.folder / CURVES, self.history, self.task.metric, best_epoch=best)
+            save_figure(self.folder / CURVES, plot_curves(self.history, self.task.metric, best_epoch=best))
 
     def _interrupt(self, number: int) -> None:
         self.progress.end()

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from spikelab.files import write_atomically
 from spikelab.training.config import Configuration
+from spikelab.training.evaluation import Evaluation
 
 SCHEMA_VERSION = 1
 KINDS = ("train", "evaluate")
@@ -45,6 +47,13 @@ _SCHEMA: dict[str, Any] = {
     "hardware": {"cpu": str, "cores": int, "threads": int, "processes": int, "gpu": _OPTIONAL_TEXT},
     "date": str,
     "versions": {"python": str, "torch": str, "spikelab": str, "commit": _OPTIONAL_TEXT},
+}
+# Fields that a result may lack: files of older versions do, and not every task has them.
+_OPTIONAL: dict[str, Any] = {
+    "details": dict,
+    "cost": {"seconds_per_sample": _NUMBER},
+    "init": (dict, type(None)),
+    "trained_on": (dict, type(None)),
 }
 _METRIC = {"value": _NUMBER, "low": (*_NUMBER, type(None)), "high": (*_NUMBER, type(None)), "n": int}
 
@@ -92,6 +101,7 @@ def validate(result: Any, source: str = "result") -> None:
         ResultError: naming the field, what it is and what it must be.
     """
     _check(result, _SCHEMA, source, "")
+    _check(result, {name: kind for name, kind in _OPTIONAL.items() if name in result}, source, "")
     if result["schema_version"] != SCHEMA_VERSION:
         raise ResultError(
             f"{source}: schema_version is {result['schema_version']}, this version of spikelab reads {SCHEMA_VERSION}: "
@@ -127,33 +137,40 @@ def build(
     task: Any,
     config: Configuration,
     data: Any,
-    metrics: Mapping[str, Mapping[str, Any]],
-    spikes: Mapping[str, Any] | None,
-    parameters: int,
+    found: Mapping[str, Evaluation],
+    model: nn.Module,
+    device: torch.device,
     seconds: Mapping[str, float],
     processes: int = 1,
     history: list[dict[str, Any]] | None = None,
     best_epoch: int | None = None,
     stopped: str = "",
-    device: torch.device | None = None,
+    init: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return a result: what was measured, and all that is known of how.
 
     Args:
         kind: ``"train"`` or ``"evaluate"``.
         task, config, data: what was run.
-        metrics: of each split, as the task gives them.
-        spikes: statistics of the test split's spikes.
-        parameters: trainable numbers of the network.
+        found: the evaluation of each split; spikes and costs are those of the test split, or of the first if that is
+            missing.
+        model: the network.
+        device: what it ran on.
         seconds: ``train`` and ``total``.
         processes: how many ran together.
         history: a record of each epoch.
         best_epoch: the epoch, counted from 1, whose weights were evaluated.
         stopped: why training ended.
-        device: what it ran on.
+        init: what the weights began from, if not fresh.
     """
-    metrics = {split: dict(values) for split, values in metrics.items()}
-    matrices = {split: values.pop("confusion", None) for split, values in metrics.items()}
+    metrics, matrices, details = {}, {}, {}
+    for split, values in found.items():
+        loss = {"value": values.loss, "low": None, "high": None, "n": values.count, "interval": None}
+        metrics[split] = {**values.metrics, "loss": loss}
+        matrices[split] = metrics[split].pop("confusion", None)
+        details[split] = metrics[split].pop("details", {})
+    shown = "test" if "test" in found else next(iter(found))
+    cost = task.cost(config, model, getattr(data, shown), device)
     result = {
         "schema_version": SCHEMA_VERSION,
         "kind": kind,
@@ -161,11 +178,14 @@ def build(
         "metric": task.metric,
         "metrics": metrics,
         "baseline": task.baseline(data),
-        "confusion": next((m for split in ("test", *matrices) if (m := matrices.get(split)) is not None), None),
-        "spikes": spikes,
-        "parameters": parameters,
+        "details": details,
+        "confusion": matrices[shown],
+        "spikes": found[shown].spikes,
+        "cost": {"seconds_per_sample": found[shown].seconds, **cost},
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "data": {"name": data.name, "label": data.label, "hash": data.hash, "sizes": data.sizes},
         "configuration": config.as_dict(),
+        "init": None if init is None else dict(init),
         "seed": config.seed,
         "epochs_run": len(history or []),
         "best_epoch": best_epoch,

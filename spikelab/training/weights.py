@@ -12,13 +12,15 @@ import torch
 from spikelab.models import pretrained
 from spikelab.training import results
 from spikelab.training.config import Configuration
+from spikelab.training.curves import save_figure
 from spikelab.training.distributed import pick_device
 from spikelab.training.evaluation import evaluate
 from spikelab.training.progress import Progress
 from spikelab.training.tasks.nmnist import NMNISTTask
+from spikelab.training.tasks.pets import PetsTask
 from spikelab.validation import require_choice
 
-TASKS = {"nmnist": NMNISTTask}
+TASKS = {task.name: task for task in (NMNISTTask, PetsTask)}
 
 
 def evaluate_weights(
@@ -29,6 +31,7 @@ def evaluate_weights(
     batch: int = 0,
     threads: int = 0,
     device: str = "auto",
+    pictures: str | Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Evaluate a file of weights, or weights that come with spikelab, on a split.
@@ -40,6 +43,7 @@ def evaluate_weights(
         batch: samples of a step; 0 as in training.
         threads: CPU threads; 0 leaves PyTorch's choice.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        pictures: folder for the pictures of the answers, if the task draws any, such as ``contact_sheet.png``.
         progress: what reports it.
     Returns:
         The result. ``configuration`` is that of the training, ``data`` what was evaluated and ``trained_on`` what was
@@ -59,18 +63,19 @@ def evaluate_weights(
     data = task.data(config, (split,))
     samples = getattr(data, split)
     found = evaluate(task, config, model.to(place), samples, place, progress=progress, name=split)
-    loss = {"value": found.loss, "low": None, "high": None, "n": found.count, "interval": None}
     result = results.build(
         kind="evaluate",
         task=task,
         config=trained,
         data=data,
-        metrics={split: {**found.metrics, "loss": loss}},
-        spikes=found.spikes,
-        parameters=sum(p.numel() for p in model.parameters()),
+        found={split: found},
+        model=model,
+        device=place,
         seconds={"train": 0.0, "total": time.monotonic() - began},
         best_epoch=about.get("best_epoch"),
         stopped="evaluated",
-        device=place,
     )
+    if pictures is not None:
+        for name, figure in task.pictures(config, samples, found.evidence).items():
+            save_figure(Path(pictures) / name, figure)
     return {**result, "trained_on": about.get("data")}

@@ -278,8 +278,8 @@ def test_patience_stops_a_run_that_no_longer_improves(monkeypatch):
         return real(*arguments, **more)._replace(loss=1.0)
 
     class Constant(ThreeTrains):
-        def metrics(self, evidence):
-            return {"accuracy": {**super().metrics(evidence)["accuracy"], "value": 0.5, "low": 0.4, "high": 0.6}}
+        def metrics(self, evidence, split):
+            return {"accuracy": {**super().metrics(evidence, split)["accuracy"], "value": 0.5, "low": 0.4, "high": 0.6}}
 
     monkeypatch.setattr(loop, "evaluate", constant)
     result = loop.train(Constant(), configuration(epochs=20, patience=2)).result

@@ -212,7 +212,7 @@ def test_the_command_runs_under_torchrun():
 def test_batches_are_the_frames_of_the_events_time_first(folder):
     data = NMNISTTask().data(config())
     recordings = NMNIST("train", kind="real")
-    inputs, targets = NMNISTTask().batch(data.train, torch.tensor([5, 2]), None, torch.device("cpu"))
+    inputs, targets = NMNISTTask().batch(config(), data.train, torch.tensor([5, 2]), None, torch.device("cpu"))
     assert inputs.shape == (3, 2, 2, 34, 34)
     assert inputs.dtype == torch.float32
     assert inputs.is_contiguous()
@@ -265,6 +265,6 @@ def test_the_baseline_is_the_most_frequent_digit_of_training_in_the_test():
 
 def test_a_result_survives_json_with_its_confusion_matrix():
     evidence = {"predicted": torch.tensor([1, 1, 2]), "target": torch.tensor([1, 2, 2])}
-    metrics = json.loads(json.dumps(NMNISTTask().metrics(evidence)))
+    metrics = json.loads(json.dumps(NMNISTTask().metrics(evidence, None)))
     assert metrics["accuracy"]["value"] == pytest.approx(2 / 3)
     assert metrics["confusion"][2][1] == 1

@@ -18,7 +18,7 @@ from spikelab.neurons import lif
 from spikelab.statistics import wilson_interval
 from spikelab.training import loop
 from spikelab.training.config import Configuration
-from spikelab.training.tasks import Data
+from spikelab.training.tasks import Data, Task
 
 STEPS, INPUTS, CLASSES = 5, 12, 3
 
@@ -44,7 +44,7 @@ class TinyNet(nn.Module):
         return ClassifierOutput(out.spikes, out.membrane, (hidden,))
 
 
-class ThreeTrains:
+class ThreeTrains(Task):
     """Which third of the inputs fires more? ``sabotage`` is called before each batch with (training?, its number)."""
 
     name = "three-trains"
@@ -58,7 +58,7 @@ class ThreeTrains:
     def build(self, config):
         return TinyNet(config.dropout, config.beta).to(self.dtype)
 
-    def data(self, config):
+    def data(self, config, splits=()):
         splits = [self._trains(n, self.seed + k) for k, n in enumerate((self.train, self.validation, 21))]
         return Data(splits[0], splits[1] if self.validation else None, splits[2], "three", "made up", f"s{self.seed}")
 
@@ -72,7 +72,7 @@ class ThreeTrains:
     def draw(self, config, count, generator):
         return torch.rand(count, 1, 1, generator=generator) if config.shift else None
 
-    def batch(self, split, indices, draws, device):
+    def batch(self, config, split, indices, draws, device):
         training = draws is not None or len(split) == self.train
         self.batches[training] += 1
         self.sabotage(training, self.batches[training])
@@ -88,7 +88,7 @@ class ThreeTrains:
         predicted = decide(output.spikes, output.membrane)
         return {"predicted": predicted, "target": targets, "score": (predicted == targets).float()}
 
-    def metrics(self, evidence):
+    def metrics(self, evidence, split):
         right, n = int((evidence["predicted"] == evidence["target"]).sum()), len(evidence["target"])
         low, high = wilson_interval(right, n)
         return {"accuracy": {"value": right / n, "low": low, "high": high, "n": n, "interval": "Wilson 95 %"}}

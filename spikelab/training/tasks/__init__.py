@@ -6,9 +6,9 @@ a classifier of recordings, a localizer of pets and a detector train with the sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
@@ -42,11 +42,17 @@ class Data:
         return {name: 0 if split is None else len(split) for name, split in splits.items()}
 
 
-class Task(Protocol):
-    """What the loop asks of a task.
+class Task:
+    """What the loop asks of a task; what it may ask and need not get has an answer here.
 
-    An output of the network needs an attribute ``spikes`` ``[T, B, ...]`` and ``hidden``, a sequence of hidden layers'
-    spike trains, for the statistics of spikes; without them there are none.
+    A network learns through time: it takes a whole input and returns an output with the attributes ``spikes``
+    ``[T, B, ...]`` and ``hidden``, a sequence of hidden layers' spike trains, for the statistics of spikes; without
+    them there are none.
+
+    Or it learns online, and says so with ``online = True``: ``rest(batch)`` gives its state, ``step(frame, state)`` the
+    readouts of each layer, each of which depends on the weights of its layer alone, and the next state; after
+    ``burn_in`` steps every step is learned from. Its input is an iterable of frames ``[B, ...]``, and calling it on one
+    gives an output as above.
     """
 
     name: str
@@ -54,30 +60,62 @@ class Task(Protocol):
 
     def build(self, config: Configuration) -> nn.Module:
         """Return a network with fresh weights drawn from ``config.seed``."""
+        raise NotImplementedError
 
-    def data(self, config: Configuration) -> Data:
-        """Read the data."""
+    def prepare(self, config: Configuration, model: nn.Module, data: Data, device: torch.device) -> None:
+        """Change fresh weights by what the training samples say; nothing is changed of a run that is resumed."""
+
+    def data(self, config: Configuration, splits: Sequence[str] = ("train", "validation", "test")) -> Data:
+        """Read some of the splits; the others stay None."""
+        raise NotImplementedError
 
     def draw(self, config: Configuration, count: int, generator: torch.Generator) -> torch.Tensor | None:
-        """Return the random numbers that augment ``count`` training samples ``[count, ...]``, or None."""
+        """Return the random numbers of ``count`` training samples ``[count, ...]``, such as their augmentation."""
+        return None
 
     def batch(
-        self, split: Any, indices: torch.Tensor, draws: torch.Tensor | None, device: torch.device
-    ) -> tuple[torch.Tensor, Any]:
-        """Return the network's input, time first ``[T, B, ...]``, and the targets of some samples."""
+        self,
+        config: Configuration,
+        split: Any,
+        indices: torch.Tensor,
+        draws: torch.Tensor | None,
+        device: torch.device,
+    ) -> tuple[Any, Any]:
+        """Return the network's input and the targets of some samples; without draws, as they are evaluated."""
+        raise NotImplementedError
 
     def loss(self, config: Configuration, output: Any, targets: Any) -> torch.Tensor:
         """Return the mean loss of a batch's samples."""
+        raise NotImplementedError
+
+    def answer(self, readouts: Sequence[torch.Tensor]) -> Any:
+        """Return the readouts of one step of a network that learns online as an output for ``loss`` and ``evidence``.
+
+        The loss of that output must be a sum over layers.
+        """
+        raise NotImplementedError
 
     def evidence(self, config: Configuration, output: Any, targets: Any) -> dict[str, torch.Tensor]:
         """Return what the metrics need, a row for each sample of a batch; ``"score"`` ``[B]`` is the running metric."""
+        raise NotImplementedError
 
-    def metrics(self, evidence: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    def metrics(self, evidence: Mapping[str, torch.Tensor], split: Any) -> dict[str, Any]:
         """Return the metrics of a split from the evidence of all its samples, as results keep them.
 
         ``{"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 100, "interval": "Wilson 95 %"}, ...}``; what has
-        no interval leaves low and high None. ``"confusion"``, a matrix, may be among them.
+        no interval leaves low and high None. Among them may be ``"confusion"``, a matrix, and ``"details"``, whatever
+        else is worth keeping.
         """
+        raise NotImplementedError
 
     def baseline(self, data: Data) -> dict[str, Any] | None:
         """Return what an answer without looking scores on the test split: ``{"name": ..., "value": ...}``."""
+        return None
+
+    def cost(self, config: Configuration, model: nn.Module, split: Any, device: torch.device) -> dict[str, Any]:
+        """Return what an answer costs the network: operations of a sample, for the result."""
+        return {}
+
+    def pictures(self, config: Configuration, split: Any, evidence: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        """Return pictures of the answers, a matplotlib Figure for each name of a PNG file."""
+        return {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from torch import nn
 from spikelab import losses
 from spikelab.statistics import confusion_matrix, wilson_interval
 from spikelab.training.config import Configuration, ConfigurationError
-from spikelab.training.tasks import Data
+from spikelab.training.tasks import Data, Task
+from spikelab.validation import require_choice
 
 CLASSES = 10
 LOSSES = {  # name: the decision that goes with it, and its constants
@@ -40,19 +41,19 @@ class FrameSet:
         return len(self.labels)
 
 
-class NMNISTTask:
+class NMNISTTask(Task):
     """Classify N-MNIST's recordings from T binary frames; the metric is the accuracy."""
 
     name = "nmnist"
     metric = "accuracy"
 
     def build(self, config: Configuration) -> nn.Module:
-        from spikelab.models.pretrained import build
+        from spikelab.models.pretrained import CLASSIFIERS, build
 
+        require_choice("model", config.model, CLASSIFIERS)
         return build(config.as_dict())
 
-    def data(self, config: Configuration, splits: tuple[str, ...] = ("train", "validation", "test")) -> Data:
-        """Read some of the splits; the others stay None."""
+    def data(self, config: Configuration, splits: Sequence[str] = ("train", "validation", "test")) -> Data:
         from spikelab.datasets import NMNIST, load_frames
 
         found, hashes, label = {}, [], ""
@@ -78,7 +79,12 @@ class NMNISTTask:
         return torch.randint(-config.shift, config.shift + 1, (count, 2), generator=generator)
 
     def batch(
-        self, split: FrameSet, indices: torch.Tensor, draws: torch.Tensor | None, device: torch.device
+        self,
+        config: Configuration,
+        split: FrameSet,
+        indices: torch.Tensor,
+        draws: torch.Tensor | None,
+        device: torch.device,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         frames = split.frames[indices]
         if draws is not None:
@@ -111,7 +117,7 @@ class NMNISTTask:
         predicted = losses.decide(output.spikes, output.membrane, config.decision or _known(config.loss)[0])
         return {"predicted": predicted, "target": targets, "score": (predicted == targets).float()}
 
-    def metrics(self, evidence: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    def metrics(self, evidence: Mapping[str, torch.Tensor], split: FrameSet) -> dict[str, Any]:
         predicted, target = evidence["predicted"], evidence["target"]
         right, n = int((predicted == target).sum()), len(target)
         low, high = wilson_interval(right, n)

@@ -1,0 +1,59 @@
+"""The contact sheet of a localizer: its best, its median and its worst answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+ROWS = ("best", "median", "worst")
+
+
+def plot_contact_sheet(
+    images: torch.Tensor, truth: torch.Tensor, predicted: torch.Tensor, ious: torch.Tensor, *, columns: int = 6
+) -> Any:
+    """Draw pictures with their true box and the predicted one.
+
+    Args:
+        images: ``[N, C, H, W]`` uint8, gray or colour.
+        truth: true boxes ``[N, 4]``, corners in shares of width and height.
+        predicted: predicted boxes, likewise.
+        ious: their overlap ``[N]``; pictures are ranked by it, of equal ones the earlier first.
+        columns: pictures of a row; fewer if there are too few.
+    Returns:
+        A matplotlib Figure that no window owns.
+
+    Explained in chapter 09.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
+
+    from spikelab.plotting import PALETTE, style_parameters
+
+    columns = min(columns, len(images))
+    order = ious.argsort(descending=True, stable=True).tolist()
+    middle = (len(order) - columns) // 2
+    chosen = dict(zip(ROWS, (order[:columns], order[middle : middle + columns], order[-columns:]), strict=True))
+    height, width = images.shape[-2:]
+    looks = {
+        "true box": {"edgecolor": PALETTE[0], "linestyle": "-"},
+        "predicted box": {"edgecolor": PALETTE[1], "linestyle": "--"},
+    }
+    with matplotlib.rc_context(style_parameters()):
+        figure = Figure(figsize=(1.8 * columns, 3 * (1.8 * height / width + 0.3) + 0.4), layout="constrained")
+        grid = figure.subplots(len(ROWS), columns, squeeze=False)
+        for axes, (row, places) in zip(grid, chosen.items(), strict=True):
+            for ax, place in zip(axes, places, strict=True):
+                # Half-open boxes: the left edge of the first pixel is 0.
+                ax.imshow(images[place].movedim(0, -1).squeeze(-1), cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0))
+                ax.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[], aspect=height / width)
+                for box, look in zip((truth[place], predicted[place]), looks.values(), strict=True):
+                    x0, y0, x1, y1 = box.tolist()
+                    ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, linewidth=1.8, **look))
+                ax.set_title(f"IoU {float(ious[place]):.2f}", fontsize=9, pad=3)
+            axes[0].set_ylabel(row)
+        lines = [Line2D([], [], color=look["edgecolor"], linestyle=look["linestyle"]) for look in looks.values()]
+        figure.legend(lines, list(looks), loc="outside lower center", ncols=len(looks), frameon=False)
+    return figure
