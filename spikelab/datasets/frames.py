@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
-import tempfile
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +11,7 @@ import numpy as np
 import torch
 
 from spikelab.datasets.errors import DataError
-from spikelab.datasets.files import locked, read_json, require_room, whole_folder, write_json
+from spikelab.datasets.kept import kept_array, with_bar
 from spikelab.datasets.nmnist import hash_of_files
 from spikelab.datasets.places import cache_folder
 from spikelab.events.representations import time_steps
@@ -136,42 +132,21 @@ def open_frames(
     labels = dataset.labels[chosen]
     shape = (len(chosen), num_steps, 2, *dataset.size)
     row = (int(np.prod(shape[2:])) + 7) // 8 if mode == "binary" else int(np.prod(shape[2:]))
-    if not cache:
-        packed = np.zeros((len(chosen), num_steps, row), dtype=np.uint8)
+
+    def fill(packed: np.ndarray) -> None:
         _fill(packed, dataset, chosen, shape, window_us, mode, progress)
-        return Frames(packed, labels, shape, mode)
+
     about = {
         "format": FORMAT,
-        "data": hash_of_files([dataset.files[i] for i in chosen], dataset.folder),
+        "data": hash_of_files([dataset.files[i] for i in chosen], dataset.folder) if cache else "",
         "shape": list(shape),
         "window_us": window_us,
         "mode": mode,
     }
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:20]
-    folder = cache_folder() / "frames" / key
-    packed = _read(folder, about, row)
-    if packed is None:
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder.parent).close()
-        except OSError as error:
-            mend = "set XDG_CACHE_HOME to a folder that can be written"
-            warnings.warn(f"frames are not kept: {folder.parent} cannot be written ({error}); {mend}", stacklevel=2)
-            return open_frames(dataset, num_steps, window_us, mode=mode, indices=chosen, cache=False, progress=progress)
-        with locked(folder):
-            packed = _read(folder, about, row)
-            if packed is None:
-                require_room(folder.parent, len(chosen) * num_steps * row, f"the cache of {len(chosen):,} recordings")
-                with whole_folder(folder) as part:
-                    made = np.lib.format.open_memmap(
-                        part / "frames.npy", mode="w+", dtype=np.uint8, shape=(len(chosen), num_steps, row)
-                    )
-                    _fill(made, dataset, chosen, shape, window_us, mode, progress)
-                    made.flush()
-                    del made
-                    write_json(part / "about.json", about)
-                packed = _read(folder, about, row)
-    return Frames(packed, labels, shape, mode)
+    what = f"the cache of {len(chosen):,} recordings"
+    return Frames(
+        kept_array("frames", about, (len(chosen), num_steps, row), fill, what=what, cache=cache), labels, shape, mode
+    )
 
 
 def clear_frames() -> int:
@@ -192,19 +167,6 @@ def _chosen(dataset: EventFiles, indices: Iterable[int] | None) -> list[int]:
     return chosen
 
 
-def _read(folder: Path, about: dict, row: int) -> np.ndarray | None:
-    """Return the packed frames of the cache, memory-mapped, or ``None`` if they are absent or damaged."""
-    if not (folder / "about.json").is_file():
-        return None
-    try:
-        packed = np.load(folder / "frames.npy", mmap_mode="r", allow_pickle=False)
-        kept = read_json(folder / "about.json")
-    except (OSError, ValueError):
-        return None
-    fits = kept == about and packed.shape == (*about["shape"][:2], row) and packed.dtype == np.uint8
-    return packed if fits else None
-
-
 def _fill(
     packed: np.ndarray,
     dataset: EventFiles,
@@ -214,7 +176,7 @@ def _fill(
     mode: str,
     progress: bool,
 ) -> None:
-    for place, index in enumerate(_with_bar(chosen, progress)):
+    for place, index in enumerate(with_bar(chosen, progress, desc="frames", unit="recording")):
         events, _ = dataset[index]
         cells = _cells(events, shape[1], window_us, dataset.size)
         if mode == "binary":
@@ -239,11 +201,3 @@ def _cells(events: np.ndarray, num_steps: int, window_us: float, size: tuple[int
         events, step = events[inside], step[inside]
     height, width = size
     return ((step * 2 + events["p"]) * height + events["y"]) * width + events["x"]
-
-
-def _with_bar(chosen: list[int], progress: bool) -> Iterable[int]:
-    if not progress:
-        return chosen
-    from tqdm import tqdm
-
-    return tqdm(chosen, desc="frames", unit="recording", disable=None, leave=False)
