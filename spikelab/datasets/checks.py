@@ -24,7 +24,7 @@ class Report(NamedTuple):
 
 
 def check(name: str, root: Path | None = None) -> Report:
-    """Read every recording of a data set.
+    """Read every recording or picture of a data set.
 
     Args:
         name: as ``spikelab data list`` gives it.
@@ -121,6 +121,43 @@ def _heidelberg(name: str, folder: Path) -> Iterator[tuple[str, bool]]:
         yield f"{split}: {len(found):,} recordings", False
 
 
+def _pets(name: str, folder: Path) -> Iterator[tuple[str, bool]]:
+    from spikelab.datasets.pets import FOLDER, read_head_box, read_trimap
+
+    place = folder if name == FOLDER else folder / FOLDER
+    yield from _annotated(
+        place, {"images/*.jpg": None, "annotations/xmls/*.xml": read_head_box, "annotations/trimaps/*.png": read_trimap}
+    )
+    if name != FOLDER:
+        yield from _voc(name, folder / "VOCdevkit")
+
+
+def _voc(name: str, folder: Path) -> Iterator[tuple[str, bool]]:
+    from spikelab.datasets.voc import YEARS, read_annotation
+
+    years = [year for year in YEARS if (folder / year).is_dir()]
+    if not years:
+        yield f"{folder} holds neither {' nor '.join(YEARS)}: fetch the data set again", True
+    for year in years:
+        yield from _annotated(folder / year, {"JPEGImages/*.jpg": None, "Annotations/*.xml": read_annotation})
+
+
+def _annotated(folder: Path, readers: dict[str, Callable[[Path], object] | None]) -> Iterator[tuple[str, bool]]:
+    """Read the files that fit each pattern; those without a reader are pictures."""
+    from spikelab.datasets.pictures import read_picture
+
+    for pattern, read in readers.items():
+        files = sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+        if not files:
+            yield f"no file {folder / pattern}: fetch the data set again", True
+            continue
+        for path in files:
+            fault = _fault(lambda path=path, read=read or read_picture: read(path))
+            if fault:
+                yield fault, True
+        yield f"{folder.name}/{pattern}: {len(files):,} files", False
+
+
 def _fault(read: Callable[[], object]) -> str:
     try:
         read()
@@ -129,4 +166,13 @@ def _fault(read: Callable[[], object]) -> str:
     return ""
 
 
-_READERS = {"nmnist": _nmnist, "mnist": _mnist, "dvs": _gestures, "shd": _heidelberg, "ssc": _heidelberg}
+_READERS = {
+    "nmnist": _nmnist,
+    "mnist": _mnist,
+    "dvs": _gestures,
+    "shd": _heidelberg,
+    "ssc": _heidelberg,
+    "oxford": _pets,
+    "pets": _pets,
+    "VOCdevkit": _voc,
+}

@@ -74,7 +74,7 @@ def fetch(name: Name, root: Root = None) -> None:
 
 @data.command()
 def make(
-    name: Annotated[str, typer.Argument(help="nmnist-simulated or nmnist-synthetic.")],
+    name: Annotated[str, typer.Argument(help="nmnist-simulated, nmnist-synthetic or pets-synthetic.")],
     mnist: Annotated[Path | None, typer.Option(help="Folder of MNIST's idx files; `mnist` in the data folder.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write; NAME in the cache folder if not given.")] = None,
     split: Annotated[list[str] | None, typer.Option(help="train or test; repeat for more; both if not given.")] = None,
@@ -82,20 +82,25 @@ def make(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images of each split.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
-    """Make a data set in N-MNIST's files with the DVS simulator.
+    """Make a data set that nobody recorded or photographed.
 
-    nmnist-simulated is all of MNIST (1.4 GB, some minutes); an interrupted run goes on. nmnist-synthetic is the small
-    stand-in, scikit-learn's digits; it is also made when it is first needed. The options --mnist, --split, --limit and
-    --workers are for nmnist-simulated.
+    nmnist-simulated is all of MNIST through the DVS simulator (1.4 GB, some minutes); an interrupted run goes on.
+    nmnist-synthetic is the small stand-in, scikit-learn's digits through the same simulator, and pets-synthetic the
+    stand-in for pets and animals, drawn; both are also made when they are first needed. The options --mnist, --split,
+    --limit and --workers are for nmnist-simulated.
     """
     with _errors():
         from spikelab.datasets.simulated import make_simulated, make_synthetic
         from spikelab.validation import require_choice
 
-        require_choice("data set to make", name, ("nmnist-simulated", "nmnist-synthetic"))
+        require_choice("data set to make", name, ("nmnist-simulated", "nmnist-synthetic", "pets-synthetic"))
         began = time.perf_counter()
         if name == "nmnist-synthetic":
             folder = make_synthetic(out, seed=seed)
+        elif name == "pets-synthetic":
+            from spikelab.datasets.pets_synthetic import make_synthetic_pets
+
+            folder = make_synthetic_pets(out, seed=seed)
         else:
             splits = tuple(split or ("train", "test"))
             folder = make_simulated(

@@ -99,12 +99,15 @@ def _bring(
             found = unpack(path, part, file.unpack)
         unpacked = folder / f".{file.name}.unpacked"
         try:
-            absent = [name for name in file.holds if not (unpacked / name).exists()]
+            wanted = unpacked / file.inside
+            absent = [name for name in file.holds if not (wanted / name).exists()]
             if absent:
-                raise FetchError(f"{path} holds {', '.join(found)}, but no {', '.join(absent)}: is it the right file?")
+                places = ", ".join(str(Path(file.inside, name)) for name in absent)
+                raise FetchError(f"{path} holds {', '.join(found)}, but no {places}: is it the right file?")
+            found = sorted(entry.name for entry in wanted.iterdir())
             for name in found:
                 if not (folder / name).exists():
-                    os.replace(unpacked / name, folder / name)
+                    os.replace(wanted / name, folder / name)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
         path.unlink()

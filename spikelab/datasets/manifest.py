@@ -21,6 +21,7 @@ class RemoteFile(NamedTuple):
         size: bytes, if published.
         sha256, md5: checksums, if published.
         unpack: what to do with it: nothing, or unpack it into the data set's folder.
+        inside: the folder of the archive whose content is wanted; all of the archive if empty.
         holds: what the data set's folder holds once this file is in place.
     """
 
@@ -30,6 +31,7 @@ class RemoteFile(NamedTuple):
     sha256: str | None = None
     md5: str | None = None
     unpack: Literal["", "zip", "tar"] = ""
+    inside: str = ""
     holds: tuple[str, ...] = ()
 
 
@@ -80,6 +82,18 @@ def _heidelberg(name: str, md5: str) -> RemoteFile:
     places = ("https://zenkelab.org/datasets/", "https://compneuro.net/datasets/")
     urls = tuple(f"{place}{name}.h5.zip" for place in places)
     return RemoteFile(f"{name}.h5.zip", urls, md5=md5, unpack="zip", holds=(f"{name}.h5",))
+
+
+def _pets(name: str, md5: str) -> RemoteFile:
+    places = ("https://www.robots.ox.ac.uk/~vgg/data/pets/data/", "https://thor.robots.ox.ac.uk/pets/")
+    urls = tuple(f"{place}{name}.tar.gz" for place in places)
+    return RemoteFile(f"{name}.tar.gz", urls, md5=md5, unpack="tar", holds=(name,))
+
+
+def _voc(year: int, name: str, md5: str) -> RemoteFile:
+    places = (f"https://thor.robots.ox.ac.uk/pascal/VOC/voc{year}/", "https://data.pjreddie.com/files/")
+    urls = tuple(place + name for place in places)
+    return RemoteFile(name, urls, md5=md5, unpack="tar", inside="VOCdevkit", holds=(f"VOC{year}",))
 
 
 _GESTURES = "https://ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8/folder/50167556794"
@@ -188,6 +202,37 @@ DATA_SETS: dict[str, DataSet] = {
             "105,829 spoken commands of 35 kinds through a model of the cochlea, 700 channels",
             "CC BY 4.0",
             "https://zenkelab.org/resources/spiking-heidelberg-datasets-shd/",
+        ),
+        DataSet(
+            "oxford-iiit-pet",
+            "Oxford-IIIT-Pet",
+            (
+                _pets("images", "5c4f3ee8e5d25df40f4fd59a7f44e54c"),
+                _pets("annotations", "95a8c909bbe2e81eed6a22bccdf3f68f"),
+            ),
+            "7,349 pictures of cats and dogs of 37 breeds, a trimap of each, and the box of the head of half of them",
+            "CC BY-SA 4.0 (the pictures are their owners')",
+            "https://www.robots.ox.ac.uk/~vgg/data/pets/",
+        ),
+        DataSet(
+            "VOCdevkit",
+            "PASCAL VOC 2007 and 2012",
+            (
+                _voc(2007, "VOCtrainval_06-Nov-2007.tar", "c52e279531787c972589f7e41ab4ae64"),
+                _voc(2012, "VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd"),
+            ),
+            "5,011 + 17,125 pictures, with boxes of the objects of 20 classes in the annotated ones",
+            "Flickr's terms of use",
+            "http://host.robots.ox.ac.uk/pascal/VOC/",
+        ),
+        DataSet(
+            "pets-synthetic",
+            "synthetic stand-in for pets and animals",
+            (),
+            "1,200 drawn animals with their trimaps, heads and boxes, in the files of Oxford-IIIT-Pet and VOC2012",
+            "that of spikelab",
+            "chapter 09",
+            make="pets-synthetic",
         ),
     )
 }

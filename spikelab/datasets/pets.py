@@ -23,7 +23,7 @@ from spikelab.datasets.pictures import (
     gather,
     require_same_size,
 )
-from spikelab.datasets.places import find_folder, require_folder
+from spikelab.datasets.places import cache_folder, find_folder, require_folder
 from spikelab.datasets.voc import (
     ANIMALS,
     YEARS,
@@ -371,10 +371,13 @@ def _head(path: Path) -> tuple[tuple[float, float, float, float], tuple[int, int
 
 
 def _synthetic(root: str | os.PathLike | None) -> Path:
-    """Return the folder of the stand-in, which is drawn if it is not there."""
+    """Return the folder of the stand-in, which is drawn in the cache folder if it is not there."""
+    found = find_folder(SYNTHETIC, root)
+    if found is not None and found.parent != cache_folder() and (found / "MANIFEST.json").is_file():
+        return found
     from spikelab.datasets.pets_synthetic import make_synthetic_pets
 
-    return Path(make_synthetic_pets(None if root is None else Path(root) / SYNTHETIC))
+    return make_synthetic_pets()
 
 
 def _title(target: str, kind: str, items: list[Boxed]) -> str:

@@ -84,19 +84,21 @@ def read_annotation(path: str | os.PathLike) -> Annotation:
 
 
 def image_set(path: str | os.PathLike) -> list[str]:
-    """Return the pictures' names in one of the lists below ``ImageSets``; a second column (-1, 0, 1) is left out.
+    """Return the pictures' names in a list such as those below ``ImageSets``, the first word of each line.
+
+    What follows (a class's -1, 0 or 1, a breed) is left out, and so are comments, which begin with ``#``.
 
     Raises:
         DataError: if the file is missing, empty or no list of names.
     """
     path = Path(path)
     try:
-        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError:
         raise DataError(f"{path} is missing: {AGAIN}") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is no list of names ({error}): {AGAIN}") from error
-    names = [row[0] for row in rows]
+    names = [row[0] for row in rows if row and not row[0].startswith("#")]
     wrong = next((name for name in names if "/" in name or "\\" in name or name.startswith(".")), None)
     if not names or wrong is not None:
         raise DataError(f"{path} is no list of names ({wrong or 'it is empty'}): {AGAIN}")

@@ -50,7 +50,7 @@ def test_list_says_what_is_here_and_how_to_get_the_rest(data):
     assert f"here: {data / 'mnist'}" in said
     assert "not here: spikelab data fetch nmnist\n" in said
     assert "not here: spikelab data make nmnist-simulated" in said
-    assert said.count("terms:") == 7
+    assert said.count("terms:") == 10
 
 
 def test_where_names_both_folders_and_the_profile(data, tmp_path, monkeypatch):
@@ -95,7 +95,10 @@ def test_synthetic_set(data, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("make", "nmnist"), "data set to make must be one of 'nmnist-simulated', 'nmnist-synthetic', got 'nmnist'"),
+        (
+            ("make", "nmnist"),
+            "data set to make must be one of 'nmnist-simulated', 'nmnist-synthetic', 'pets-synthetic'",
+        ),
         (("make", "nmnist-simulated"), "no folder mnist in"),
         (("make", "nmnist-simulated", "--split", "valid"), "splits must be one of"),
         (("fetch", "imagenet"), "data set must be one of"),
