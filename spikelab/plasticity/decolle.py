@@ -21,9 +21,9 @@ Spikes are handed on without gradient, so that no layer learns from the loss of 
 :math:`\sigma(U)` this is the exact gradient of the layer's loss; only a readout of the spikes needs a surrogate.
 
 Two forms of the same network. The *normalised* traces above have area 1. The published ones divide where these
-multiply, :math:`Q_t = \beta Q_{t-1} + S^{in}_t / (1 - \beta)` and :math:`P_t = \alpha P_{t-1} + Q_{t-1} / (1 - \alpha)`, and are
-larger by ``trace_gain``; their R takes :math:`w_r S` without the factor :math:`1 - \alpha_r`. ``switch_form`` turns one
-into the other, ``equivalent_lr`` the learning rate.
+multiply, :math:`Q_t = \beta Q_{t-1} + S^{in}_t / (1-\beta)` and :math:`P_t = \alpha P_{t-1} + Q_{t-1} / (1-\alpha)`,
+and are larger by ``trace_gain``; their R takes :math:`w_r S` without the factor :math:`1 - \alpha_r`. ``switch_form``
+turns one into the other, ``equivalent_lr`` the learning rate.
 
 Explained in chapter 08. Source: Kaiser, Mostafa and Neftci 2020 (DECOLLE); paper 1, section III.
 """
@@ -180,11 +180,10 @@ def trace_step(
 
     Explained in chapter 08. Source: Kaiser, Mostafa and Neftci 2020.
     """
-    alpha, beta = constants.alpha, constants.beta
-    to_p, to_q = 1 - alpha, 1 - beta
-    if not constants.normalised:
-        to_p, to_q = 1 / to_p, 1 / to_q
-    return (q * beta).add_(spikes, alpha=to_q), (p * alpha).add_(q, alpha=to_p)
+    if constants.normalised:
+        return torch.lerp(q, spikes, 1 - constants.beta), torch.lerp(p, q, 1 - constants.alpha)
+    to_q, to_p = 1 / (1 - constants.beta), 1 / (1 - constants.alpha)
+    return (q * constants.beta).add_(spikes, alpha=to_q), (p * constants.alpha).add_(q, alpha=to_p)
 
 
 class LayerStep(NamedTuple):
@@ -254,28 +253,38 @@ class DecolleLayer(nn.Module):
         outputs = (batch, *_output_shape(self.synapse, shape))
         return Traces(*(_zeros(size, like) for size in (inputs, inputs, outputs, outputs)))
 
-    def step(self, spikes: torch.Tensor, traces: Traces) -> LayerStep:
+    def step(self, spikes: torch.Tensor, traces: Traces, *, in_place: bool = False) -> LayerStep:
         """Advance by one step.
 
         Args:
             spikes: input of this step ``[B, ...]``.
-            traces: from ``rest`` or the step before; they stay as they are.
+            traces: from ``rest`` or the step before.
+            in_place: overwrite ``traces`` instead of allocating new ones. Whoever needs them later must copy them, and
+                autograd refuses to go back through an earlier step.
         Returns:
             ``(spikes, membrane, traces)``.
         """
-        return self(spikes, traces)
+        return self(spikes, traces, in_place=in_place)
 
-    def forward(self, spikes: torch.Tensor, traces: Traces) -> LayerStep:
+    def forward(self, spikes: torch.Tensor, traces: Traces, *, in_place: bool = False) -> LayerStep:
         """See ``step``."""
+        constants = self.constants
+        spikes = spikes.to(traces.q.dtype)
         with torch.no_grad():
-            q, p = trace_step(traces.q, traces.p, spikes, self.constants)
-            to_r = self.constants.w_r * (1 - self.constants.alpha_r if self.constants.normalised else 1)
-            r = (traces.r * self.constants.alpha_r).sub_(traces.s, alpha=to_r)
+            to_r = constants.w_r * (1 - constants.alpha_r if constants.normalised else 1)
+            if in_place:
+                q, p = _trace_step_(traces.q, traces.p, spikes, constants)
+                r = traces.r.mul_(constants.alpha_r).sub_(traces.s, alpha=to_r)
+            else:
+                q, p = trace_step(traces.q, traces.p, spikes, constants)
+                r = (traces.r * constants.alpha_r).sub_(traces.s, alpha=to_r)
         u = _fresh_precision(self.synapse, p) + r
-        s = _fires(u)
-        membrane = u if self.after is None else self.after(u)
-        out = s if self.after is None else _fires(membrane)
-        return LayerStep(out, membrane, Traces(q, p, r, s))
+        if self.after is None:
+            s = _fires(u)
+            return LayerStep(s, u, Traces(q, p, r, s))
+        s = _fires(u, out=traces.s if in_place else None)  # nobody else has this tensor
+        membrane = self.after(u)
+        return LayerStep(_fires(membrane), membrane, Traces(q, p, r, s))
 
     def _input_shape(self, shape: Sequence[int] | None) -> tuple[int, ...]:
         if isinstance(self.synapse, nn.Linear):
@@ -290,7 +299,7 @@ class FixedReadout(nn.Module):
     r"""A linear readout whose random weights never change: :math:`U(\pm a / \sqrt{n_{in}})`, bias included.
 
     The weights are no parameters and are not saved: the seed is enough to draw them again. They come from a generator
-    of their own, so that drawing them moves no other random number.
+    of their own, so that drawing them moves no other random number. ``drawn`` says how many there are.
 
     Args:
         n_out: numbers read.
@@ -310,6 +319,7 @@ class FixedReadout(nn.Module):
         draw = torch.Generator().manual_seed(require_count("seed", seed, 0))
         weight = torch.empty(require_count("n_out", n_out), n_in).uniform_(-bound, bound, generator=draw)
         offset = torch.empty(n_out).uniform_(-bound, bound, generator=draw) if bias else None
+        self.drawn = weight.numel() + (n_out if bias else 0)
         self.register_buffer("weight", weight, persistent=False)
         self.register_buffer("bias", offset, persistent=False)
 
@@ -483,25 +493,13 @@ class DecolleNetwork(nn.Module):
             traces.append(after)
         return DecolleStep(readouts, membranes, trains, tuple(traces))
 
-    @torch.no_grad()
     def forward(self, frames: Iterable[torch.Tensor]) -> DecolleOutput:
         """Watch frames ``[B, ...]``, one per step, without learning."""
-        watched = watch(self, frames)
-        return DecolleOutput(watched.readouts, watched.mean_readouts, watched.votes, watched.rates)
-
-
-class Watched(NamedTuple):
-    """Readouts of a network over time, as ``DecolleOutput``; ``steps`` counts the frames."""
-
-    readouts: torch.Tensor
-    mean_readouts: torch.Tensor
-    votes: torch.Tensor
-    rates: tuple[float, ...]
-    steps: int
+        return watch(self, frames)
 
 
 @torch.no_grad()
-def watch(network: nn.Module, frames: Iterable[torch.Tensor]) -> Watched:
+def watch(network: nn.Module, frames: Iterable[torch.Tensor]) -> DecolleOutput:
     """Run an online network over frames without learning; memory does not grow with their number.
 
     Args:
@@ -528,7 +526,7 @@ def watch(network: nn.Module, frames: Iterable[torch.Tensor]) -> Watched:
     if not steps:
         raise ValueError("frames must hold at least one step, got none")
     counted = max(1, steps - network.burn_in)
-    return Watched(now, total / counted, votes, tuple((fired / steps).tolist()), steps)
+    return DecolleOutput(now, total / counted, votes, tuple((fired / steps).tolist()))
 
 
 class OnlineSummary(NamedTuple):
@@ -782,8 +780,23 @@ def _fresh_precision(synapse: nn.Module, p: torch.Tensor) -> torch.Tensor:
         return synapse(p)
 
 
-def _fires(u: torch.Tensor) -> torch.Tensor:
-    return (u.detach() > 0).to(u.dtype)
+def _trace_step_(
+    q: torch.Tensor, p: torch.Tensor, spikes: torch.Tensor, constants: DecolleConstants
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As ``trace_step``, in place: P first, while Q is still the old one."""
+    if constants.normalised:
+        p.lerp_(q, 1 - constants.alpha)
+        q.lerp_(spikes, 1 - constants.beta)
+        return q, p
+    p.mul_(constants.alpha).add_(q, alpha=1 / (1 - constants.alpha))
+    q.mul_(constants.beta).add_(spikes, alpha=1 / (1 - constants.beta))
+    return q, p
+
+
+@torch.no_grad()
+def _fires(u: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+    """Spikes, 0 or 1 in U's dtype, without a detour over booleans."""
+    return torch.gt(u.detach(), 0, out=torch.empty_like(u) if out is None else out)
 
 
 def _zeros(size: Sequence[int], like: dict) -> torch.Tensor:
@@ -795,6 +808,8 @@ def _zeros(size: Sequence[int], like: dict) -> torch.Tensor:
 def _output_shape(synapse: nn.Linear | nn.Conv2d, shape: tuple[int, ...]) -> tuple[int, ...]:
     if isinstance(synapse, nn.Linear):
         return (synapse.out_features,)
+    scale = getattr(synapse, "scale", 1)  # of a synapse that enlarges its input first
+    shape = (shape[0], *(scale * side for side in shape[1:]))
     if synapse.padding == "same":
         return (synapse.out_channels, *shape[1:])
     padding = (0, 0) if synapse.padding == "valid" else synapse.padding
