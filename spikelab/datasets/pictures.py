@@ -299,9 +299,9 @@ def _damaged(path: Path, error: Exception) -> PictureError:
 
 def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
     """Return the picture in mode ``"RGB"`` or ``"L"``."""
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bits in one channel; Pillow's own convert() clips
+    if image.mode.startswith("I") or image.mode == "F":  # more than 8 bits in one channel; convert() would clip
         values = np.asarray(image).astype(np.float64)
-        top = 65535 if values.max(initial=0) > 255 else 255
+        top = 65535 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255
         image = Image.fromarray(np.clip(np.rint(values * (255 / top)), 0, 255).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")

@@ -91,3 +91,71 @@ def write_heidelberg(path, times, units, labels, keys=("zero", "one"), speakers=
         file["extra/keys"] = [key.encode() for key in keys]
         file["extra/speaker"] = np.asarray(speakers if speakers is not None else [0] * len(labels), dtype=np.uint16)
     return path
+
+
+def write_picture(path, size=(20, 30), seed=0, **options):
+    """A picture of some coarse noise, (H, W) pixels."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blocks = np.random.default_rng(seed).integers(0, 256, (-(-size[0] // 8), -(-size[1] // 8), 3), dtype=np.uint8)
+    pixels = blocks.repeat(8, 0).repeat(8, 1)[: size[0], : size[1]]
+    Image.fromarray(pixels).save(path, **options)
+    return pixels
+
+
+def annotation(size, *things):
+    """VOC's XML for a picture of (H, W) pixels; a thing is (name, xmin, ymin, xmax, ymax) or that and difficult."""
+    objects = "".join(
+        f"<object><name>{name}</name><pose>Left</pose><difficult>{(*rest, 0)[0]}</difficult><bndbox><xmin>{xmin}</xmin>"
+        f"<ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax></bndbox></object>"
+        for name, xmin, ymin, xmax, ymax, *rest in things
+    )
+    height, width = size
+    return f"<annotation><size><width>{width}</width><height>{height}</height></size>{objects}</annotation>"
+
+
+def write_trimap(path, size=(20, 30), pet=(4, 6, 12, 21)):
+    """A trimap whose pet fills rows and columns [y0, x0, y1, x1), with a border of one pixel around it."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mask = np.full(size, 2, dtype=np.uint8)
+    y0, x0, y1, x1 = pet
+    mask[y0 - 1 : y1 + 1, x0 - 1 : x1 + 1] = 3
+    mask[y0:y1, x0:x1] = 1
+    Image.fromarray(mask).save(path)
+    return mask
+
+
+def write_pets(root, names, size=(20, 30), heads=True, trimaps=True):
+    """The Oxford-IIIT-Pet set with some pictures; the heads are x 8..15 and y 3..7, counted from 1."""
+    folder = root / "oxford-iiit-pet"
+    (folder / "annotations" / "xmls").mkdir(parents=True, exist_ok=True)
+    for seed, name in enumerate(names):
+        write_picture(folder / "images" / f"{name}.jpg", size, seed)
+        if heads:
+            text = annotation(size, ("cat", 8, 3, 15, 7))
+            (folder / "annotations" / "xmls" / f"{name}.xml").write_text(text)
+        if trimaps:
+            write_trimap(folder / "annotations" / "trimaps" / f"{name}.png", size)
+    return folder
+
+
+def write_pet_lists(root, trainval, test):
+    """The set's own lists, with the comments of the original."""
+    folder = root / "oxford-iiit-pet" / "annotations"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, names in (("trainval", trainval), ("test", test), ("list", [*trainval, *test])):
+        head = "#Image CLASS-ID SPECIES BREED ID\n" if name == "list" else ""
+        (folder / f"{name}.txt").write_text(head + "".join(f"{pet} 1 1 1\n" for pet in names))
+
+
+def write_voc(root, year, things, size=(20, 30)):
+    """One year of VOC: {name: [(class, xmin, ymin, xmax, ymax), ...]}."""
+    folder = root / "VOCdevkit" / year
+    (folder / "Annotations").mkdir(parents=True, exist_ok=True)
+    for seed, (name, objects) in enumerate(things.items()):
+        write_picture(folder / "JPEGImages" / f"{name}.jpg", size, 1000 + seed)
+        (folder / "Annotations" / f"{name}.xml").write_text(annotation(size, *objects))
+    return folder
