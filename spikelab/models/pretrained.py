@@ -19,13 +19,15 @@ from torch import nn
 
 from spikelab import surrogate
 from spikelab.files import write_atomically
-from spikelab.models.localizer import SpikingLocalizer
+from spikelab.models.localizer import VARIANTS, DecolleLocalizer, SpikingLocalizer, SurrogateLocalizer
 from spikelab.models.nmnist import SCNN, SMLP, Neurons
 from spikelab.plasticity import DecolleConstants
 from spikelab.validation import require_choice
 
 CLASSIFIERS = {"scnn": SCNN, "smlp": SMLP}
 LOCALIZERS = {
+    "decolle": DecolleLocalizer,
+    "bptt": SurrogateLocalizer,
     "ours": SpikingLocalizer,
     "ann": SpikingLocalizer,
 }
@@ -98,7 +100,9 @@ def _localizer_options(
         return options
     options["size"] = tuple(task.get("size", (176, 240)))
     if name == "decolle":
-        options["constants"] = DecolleConstants(**neurons).at(task.get("step_ms", 1.0))
+        variant = VARIANTS.get(configuration.get("model_options", {}).get("variant"), VARIANTS["paper"])
+        options["constants"] = DecolleConstants(**{**variant.constants._asdict(), **neurons})
+        options["step_ms"] = task.get("step_ms", 1.0)
     else:
         options |= {"beta": configuration.get("beta", 0.9), "spike_grad": spike_grad, **neurons}
     return options
@@ -148,16 +152,16 @@ def start_from(model: nn.Module, source: str | os.PathLike) -> dict[str, Any]:
         What was done: ``file`` (its name), ``sha256`` of it, ``model`` and ``data`` that it was trained with, how many
         tensors the network has and how many were ``taken``.
     Raises:
-        WeightsError: if the file cannot be used or holds no tensor that fits.
+        WeightsError: if the file cannot be used or holds no weights that fit.
     """
     path = _find(source)
     weights, about = read_weights(path)
     own = model.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
-    if not fitting:
+    if all(value.dim() < 2 for value in fitting.values()):  # counters and biases alone know nothing
         there = about["configuration"].get("model", "unknown")
         raise WeightsError(
-            f"{source} holds no tensor that fits this {type(model).__name__}: it is of the model {there!r}; "
+            f"{source} holds no weights that fit this {type(model).__name__}: it is of the model {there!r}; "
             "give weights of the same model and channels"
         )
     model.load_state_dict(fitting, strict=False)

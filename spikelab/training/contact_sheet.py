@@ -47,7 +47,9 @@ def plot_contact_sheet(
         for axes, (row, places) in zip(grid, chosen.items(), strict=True):
             for ax, place in zip(axes, places, strict=True):
                 # Half-open boxes: the left edge of the first pixel is 0.
-                ax.imshow(images[place].movedim(0, -1).squeeze(-1), cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0))
+                picture = images[place].movedim(0, -1).squeeze(-1).numpy()
+                ax.imshow(picture, cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0))
+                ax.spines[:].set_visible(False)
                 ax.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[], aspect=height / width)
                 for box, look in zip((truth[place], predicted[place]), looks.values(), strict=True):
                     x0, y0, x1, y1 = box.tolist()

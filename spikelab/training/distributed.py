@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.distributed.nn
 from torch import nn
 
 
@@ -79,10 +78,10 @@ class JointBatchNorm(nn.BatchNorm2d):
             return super().forward(maps)
         wide = maps if maps.dtype == torch.float64 else maps.float()
         places = wide.new_tensor(maps.numel() // maps.shape[1])
-        joint = _joint_sum(torch.cat([wide.sum((0, 2, 3)), places[None]]))
+        joint = _JointSum.apply(torch.cat([wide.sum((0, 2, 3)), places[None]]))
         mean, count = joint[:-1] / joint[-1], joint[-1].detach()
         centred = wide - mean.view(1, -1, 1, 1)
-        variance = _joint_sum(centred.square().sum((0, 2, 3))) / count
+        variance = _JointSum.apply(centred.square().sum((0, 2, 3))) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
@@ -91,9 +90,18 @@ class JointBatchNorm(nn.BatchNorm2d):
         return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(maps.dtype)
 
 
-def _joint_sum(tensor: torch.Tensor) -> torch.Tensor:
-    """Sum over the processes, with a gradient."""
-    return torch.distributed.nn.functional.all_reduce(tensor)
+class _JointSum(torch.autograd.Function):
+    """Sum over the processes; every one of them has a share in every other's gradient."""
+
+    @staticmethod
+    def forward(context: Any, tensor: torch.Tensor) -> torch.Tensor:
+        total = tensor.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return _JointSum.forward(context, gradient)
 
 
 @contextlib.contextmanager

@@ -1,11 +1,10 @@
 """Two processes that share a batch train as one process with the whole batch does."""
 
 import json
-import socket
 
 import pytest
 import torch
-from training_fixtures import ThreeTrains, configuration, numbers, start, weights_of
+from training_fixtures import ThreeTrains, configuration, numbers, two_processes, weights_of
 
 from spikelab.training import loop
 from spikelab.training.checkpoints import CheckpointMismatch
@@ -25,24 +24,10 @@ CONFIG = {
 TASK = {"train": 29, "dtype": "float64"}  # in float64 a rounding error cannot tip a membrane over the threshold
 
 
-def _two_processes(order):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    processes = [start(order, RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank in range(2)]
-    try:
-        outputs = [process.communicate(timeout=300) for process in processes]
-    finally:
-        for process in processes:  # one that waits for another that failed
-            process.kill()
-    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
-
-
 @pytest.mark.slow
 def test_two_gloo_processes_have_the_loss_and_the_weights_of_one_with_the_joint_batch(tmp_path):
     order = {"out": str(tmp_path / "run"), "config": CONFIG, "task": TASK, "report": str(tmp_path / "report")}
-    ended = _two_processes(order)
+    ended = two_processes(order)
     assert [status for status, *_ in ended] == [0, 0], ended
     first, second = (json.loads((tmp_path / f"report.{rank}").read_text()) for rank in range(2))
     alone = loop.train(ThreeTrains(train=29, dtype=torch.float64), configuration(**CONFIG))
@@ -70,10 +55,10 @@ def test_two_gloo_processes_have_the_loss_and_the_weights_of_one_with_the_joint_
 def test_two_processes_stopped_by_a_signal_to_one_resume_together(tmp_path):
     config = {**CONFIG, "dropout": 0.3}
     plain = {"config": config, "task": TASK}
-    ended = _two_processes({**plain, "out": str(tmp_path / "run"), "signal": ["SIGTERM", True, 7]})
+    ended = two_processes({**plain, "out": str(tmp_path / "run"), "signal": ["SIGTERM", True, 7]})
     assert all("Interrupted: stopped by SIGTERM after batch 2/5 of epoch 2/2" in error for _, _, error in ended), ended
     for name, order in (("resumed", {"out": str(tmp_path / "run"), "resume": True}), ("unbroken", {})):
-        ended = _two_processes({**plain, **order, "report": str(tmp_path / name)})
+        ended = two_processes({**plain, **order, "report": str(tmp_path / name)})
         assert [status for status, *_ in ended] == [0, 0], ended
     reports = [json.loads((tmp_path / f"{name}.0").read_text()) for name in ("resumed", "unbroken")]
     assert reports[0]["weights"] == reports[1]["weights"]

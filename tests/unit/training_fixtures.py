@@ -1,8 +1,9 @@
-"""A task that a laptop learns in a second, and a process that trains it and can be killed at any batch."""
+"""Tasks that a laptop learns in a second, and a process that trains one and can be killed at any batch."""
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image, ImageDraw
 from torch import nn
 
+from spikelab.datasets.pets import names_of_split
 from spikelab.losses import count_cross_entropy, decide
 from spikelab.models.nmnist import ClassifierOutput
 from spikelab.neurons import lif
@@ -19,6 +22,7 @@ from spikelab.statistics import wilson_interval
 from spikelab.training import loop
 from spikelab.training.config import Configuration
 from spikelab.training.tasks import Data, Task
+from spikelab.training.tasks.pets import PetsTask
 
 STEPS, INPUTS, CLASSES = 5, 12, 3
 
@@ -97,6 +101,59 @@ class ThreeTrains(Task):
         return {"name": "chance", "value": 1 / CLASSES}
 
 
+def write_pets(folder: Path, train: int = 14, validation: int = 5, test: int = 6) -> None:
+    """Write pictures with a bright head on them, and its box, where the Oxford-IIIT-Pet set has them."""
+    folder = folder / "oxford-iiit-pet"
+    (folder / "images").mkdir(parents=True)
+    (folder / "annotations" / "xmls").mkdir(parents=True)
+    generator = torch.Generator().manual_seed(0)
+    for split, count in (("train", train), ("validation", validation), ("test", test)):
+        for key in names_of_split(f"head_{split}")[:count]:
+            name = key.split("/")[1]
+            x, y = torch.randint(1, 20, (2,), generator=generator).tolist()
+            head = [x, y, x + 15, y + 12]
+            picture = Image.effect_noise((48, 36), 40).convert("RGB")
+            ImageDraw.Draw(picture).rectangle(head, fill="white")
+            picture.save(folder / "images" / f"{name}.jpg")
+            sides = ("xmin", "ymin", "xmax", "ymax")
+            corners = "".join(f"<{side}>{value + 1}</{side}>" for side, value in zip(sides, head, strict=True))
+            (folder / "annotations" / "xmls" / f"{name}.xml").write_text(
+                "<annotation><size><width>48</width><height>36</height><depth>3</depth></size><object>"
+                f"<name>cat</name><bndbox>{corners}</bndbox></object></annotation>"
+            )
+
+
+class WatchedPets(PetsTask):
+    """Pets; ``sabotage`` is called before each batch with (training?, its number). Training must be augmented."""
+
+    def __init__(self, *, sabotage=None):
+        self.sabotage = sabotage or (lambda training, number: None)
+        self.batches = {True: 0, False: 0}
+
+    def batch(self, config, split, indices, draws, device):
+        training = draws is not None
+        self.batches[training] += 1
+        self.sabotage(training, self.batches[training])
+        return super().batch(config, split, indices, draws, device)
+
+
+def pets_configuration(model="ours", **changes) -> Configuration:
+    """Three batches an epoch, the last one of two pictures."""
+    task = {"size": (24, 32), "augment": {"flip": 0.5, "zoom": 0.3, "brightness": 0.2}}
+    settings: dict[str, Any] = {"loss": "smooth_l1+giou", "num_steps": 2, "beta": 1.0}
+    settings["model_options"] = {"channels": (6, 8, 8)}
+    if model in ("decolle", "bptt"):
+        task |= {"colour": "gray", "coding": "poisson", "max_rate_hz": 100.0, "step_ms": 10.0}
+        settings |= {"loss": "smooth_l1", "num_steps": 8, "beta": 0.9}
+        settings["model_options"] = {"channels": (4, 6, 8, 6, 4, 4)}
+    if model == "decolle":
+        settings |= {"rule": "decolle", "optimiser": "adamax", "betas": (0.0, 0.95)}
+        settings["model_options"] |= {"burn_in": 3}
+    settings |= {"epochs": 2, "batch": 6, "lr": 0.01, "threads": 1, **changes}
+    settings["task_options"] = {**task, **changes.get("task_options", {})}
+    return Configuration(task="pets", model=model, data="real", **settings)
+
+
 def configuration(**changes) -> Configuration:
     """Six batches an epoch, the last one of five samples; every source of randomness in use."""
     settings = {"epochs": 3, "batch": 8, "lr": 0.02, "dropout": 0.2, "shift": 1, "threads": 1, "scheduler": "onecycle"}
@@ -126,10 +183,25 @@ def start(order: dict[str, Any], **environment: str) -> subprocess.Popen:
     )
 
 
+def two_processes(order: dict[str, Any]) -> list[tuple[int, str, str]]:
+    """Run two connected processes; return status, output and errors of each."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    processes = [start(order, RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank in range(2)]
+    try:
+        outputs = [process.communicate(timeout=300) for process in processes]
+    finally:
+        for process in processes:  # one that waits for another that failed
+            process.kill()
+    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
+
+
 def main() -> None:
     """Train as ordered: {"out", "config", "task", "signal": [name, training?, batch], "report", "resume"}.
 
-    The signal goes to the first process only.
+    With "pets", a model, it is pets that are trained. The signal goes to the first process only.
     """
     order = json.loads(sys.argv[1])
 
@@ -138,12 +210,16 @@ def main() -> None:
         if training == in_training and number == at and os.environ.get("RANK", "0") == "0":
             os.kill(os.getpid(), getattr(signal, name))
 
-    options = dict(order.get("task", {}))
-    options["dtype"] = getattr(torch, options.get("dtype", "float32"))
-    task = ThreeTrains(**options, sabotage=sabotage if "signal" in order else None)
+    watch = sabotage if "signal" in order else None
+    if "pets" in order:
+        task, config = WatchedPets(sabotage=watch), pets_configuration(order["pets"], **order.get("config", {}))
+    else:
+        options = dict(order.get("task", {}))
+        options["dtype"] = getattr(torch, options.get("dtype", "float32"))
+        task, config = ThreeTrains(**options, sabotage=watch), configuration(**order.get("config", {}))
     outcome = loop.train(
         task,
-        configuration(**order.get("config", {})),
+        config,
         out=order.get("out"),
         resume=order.get("resume", False),
         checkpoint_s=order.get("checkpoint_s", 0.0),

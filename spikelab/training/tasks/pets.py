@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from spikelab import detection
+from spikelab import detection, energy
 from spikelab.detection import Estimate, iou
 from spikelab.models.localizer import LocalizerOutput
 from spikelab.training.config import Configuration, ConfigurationError
@@ -29,6 +29,7 @@ LOSSES = {
     "ciou": detection.ciou_loss,
 }
 DECISIONS = ("last", "mean")
+COUNTED = 64
 BASELINE = "the constant box with the highest mIoU on the training boxes"
 _PICTURE_MODELS = ("ours", "ann")  # they see the picture itself, every other model sees frames
 _OPTIONS = {  # of the task, with what they are if nothing is said
@@ -246,6 +247,16 @@ class PetsTask(Task):
             return None
         ious = iou(data.test.constants["best"].to(data.test.boxes), data.test.boxes)
         return {"name": BASELINE, "value": float(ious.double().mean())}
+
+    def cost(self, config: Configuration, model: nn.Module, split: PictureSet, device: torch.device) -> dict[str, Any]:
+        """Return operations and energy of a picture, means over the first ``COUNTED`` ones, or fewer as frames."""
+        online = _online(model)
+        indices = torch.arange(min(COUNTED // 8 if online else COUNTED, len(split)))
+        inputs, _ = self.batch(config, split, indices, None, device)
+        found = energy.count_operations(model, inputs, samples=len(indices))
+        if online:  # only the last layer's readout is needed for an answer
+            found = found.without(*(f"readouts.{layer}" for layer in range(len(model.readouts) - 1)))
+        return {**found.as_dict(), "energy_pj": energy.energy_pj(found), "counted": len(indices)}
 
     def pictures(
         self, config: Configuration, split: PictureSet, evidence: Mapping[str, torch.Tensor]
