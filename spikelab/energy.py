@@ -7,7 +7,8 @@ weight is only added (AC, accumulate):
           \mathrm{AC} = \sum_t \sum_i S_i[t] \cdot \mathrm{fan\text{-}out}_i
 
 The fan-out is exact: a spike in a corner reaches fewer neurons than one in the middle. A sum of spikes, as in residual
-networks, costs its value: 3 is three spikes.
+networks, costs its value: 3 is three spikes. A convolution that enlarges its map first (by its attribute ``scale``, as
+in the decoder of paper 1) is paid for the enlarged map, every copy of a spike being one.
 
 Counted are convolutions and linear maps, including those behind a ``DecolleLayer``, which sees spikes and filters them:
 a filter and a linear map may change places, so its synapse is paid by the spikes that arrive and not by the trace.
@@ -241,9 +242,10 @@ class _Count:
         size = tuple(size)
         if size not in self._reach:
             conv = self.synapse
-            rows, columns = (_reach(conv, axis, side) for axis, side in enumerate(size))
-            maps = conv.out_channels // conv.groups
-            self._reach[size] = torch.outer(rows[0], columns[0]) * maps, rows[1] * columns[1]
+            scale = getattr(conv, "scale", 1)
+            (rows, height), (columns, width) = (_reach(conv, axis, side * scale) for axis, side in enumerate(size))
+            rows, columns = (axis.unflatten(0, (-1, scale)).sum(1) for axis in (rows, columns))  # of all its copies
+            self._reach[size] = torch.outer(rows, columns) * (conv.out_channels // conv.groups), height * width
         return self._reach[size]
 
 

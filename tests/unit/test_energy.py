@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from spikelab.energy import LayerOperations, Operations, count_operations, energy_pj
+from spikelab.models.localizer import DecolleLocalizer, SurrogateLocalizer
 from spikelab.neurons import lif
 from spikelab.plasticity import DecolleLayer, DecolleNetwork, FixedReadout, decolle_mlp
 
@@ -236,6 +237,33 @@ def test_decolle_layer_pays_for_the_spikes_that_arrive_and_not_for_its_trace():
     assert found["layers.1"].acs == pytest.approx(arrived * 5 / 3)
     assert found["layers.0"].macs == found["layers.1"].macs == 0
     assert found["readouts.0"].macs == 8 * 18 * 4  # they see sigmoids, at every step
+
+
+def test_localizer_of_paper_1_pays_for_spikes_their_sums_and_their_copies():
+    frames = list(spikes(6, 2, 1, 12, 16))
+    net = DecolleLocalizer((6, 8, 10, 8, 6, 4), (12, 16), generator=generator(1))
+    state, expected = net.rest(2), [0.0] * 6
+    double = lambda maps: F.interpolate(maps, scale_factor=2)  # noqa: E731
+    for frame in frames:
+        out = net.advance(frame, state)
+        state, fired = out.state, out.spikes
+        sums = [double(fired[3]) + double(fired[1]), double(fired[4]) + double(fired[0])]
+        for k, arriving in enumerate((frame, *fired[:3], *sums)):
+            weight = torch.ones_like(net.layers[k].synapse.weight)
+            expected[k] += F.conv2d(arriving, weight, padding=(2, 1, 1, 1, 1, 1)[k]).sum().item() / 2
+    assert min(expected) > 0
+    found = by_name(count_operations(net, frames))
+    assert [found[f"layers.{k}"].acs for k in range(6)] == pytest.approx(expected)
+    assert all(found[f"layers.{k}"].macs == 0 for k in range(6))
+    assert found["readouts.5"].macs == 6 * 4 * 4 * 12 * 16
+
+
+def test_twin_of_that_localizer_adds_for_spikes_and_multiplies_their_mean_in_the_readout():
+    net = SurrogateLocalizer((6, 8, 10, 8, 6, 4), (12, 16), generator=generator(1))
+    found = by_name(count_operations(net, spikes(6, 2, 1, 12, 16)))
+    assert sum(layer.acs for layer in found.values()) > 0
+    assert [name for name, layer in found.items() if layer.macs] == ["readout"]
+    assert found["readout"].macs == 4 * 12 * 16 * 4
 
 
 def test_decolle_by_the_tensor_list_and_iterator_is_the_same():
