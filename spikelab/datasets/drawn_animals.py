@@ -7,6 +7,7 @@ and the same noise frays the outline. The masks are the coverages that were pain
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -200,12 +201,19 @@ def draw_place(random: np.random.Generator) -> Place:
     """Draw pose, size and place of an animal as people photograph their pets: mostly large and in the middle."""
     kind = random.random()
     if kind < 0.5:
-        share = float(np.clip(random.lognormal(-0.72, 0.33), 0.2, 0.95))
-        return Place("portrait", share, random.normal(0.5, 0.07), random.normal(0.4, 0.06))
-    pose = str(random.choice(POSES[:4], p=(0.15, 0.1, 0.4, 0.35)))
-    if kind < 0.88:
-        return Place(pose, random.uniform(0.85, 1.3), random.normal(0.5, 0.05), random.normal(0.52, 0.04))
+        share = float(np.clip(random.lognormal(-0.83, 0.36), 0.18, 0.95))
+        return Place("portrait", share, random.normal(0.5, 0.08), random.normal(0.41, 0.09))
+    pose = str(random.choice(POSES[:4], p=(0.12, 0.1, 0.38, 0.4)))
+    if kind < 0.9:
+        return Place(pose, random.uniform(0.9, 1.3), random.normal(0.5, 0.05), random.normal(0.52, 0.04))
     return Place(pose, random.uniform(0.35, 0.75), random.uniform(0.25, 0.75), random.uniform(0.4, 0.68))
+
+
+def draw_wild_place(random: np.random.Generator) -> Place:
+    """Draw pose, size and place of an animal as in VOC: of any size, further from the middle."""
+    pose = str(random.choice(POSES, p=(0.3, 0.25, 0.15, 0.15, 0.15)))
+    share = random.uniform(0.3, 0.7) if pose == "portrait" else random.uniform(0.3, 1.15)
+    return Place(pose, share, random.normal(0.5, 0.14), random.normal(0.53, 0.1))
 
 
 # --- skeletons: points are (forward, up, left, radius) in lengths of the trunk, feet on height 0 ----------------------
@@ -348,7 +356,9 @@ class _Animal:
         self.mask = np.zeros((canvas.height, canvas.width), dtype=np.float32)
         self.head = np.zeros_like(self.mask)
         parts, self.skull = _skeleton(breed, self.pose, random)
-        usual, spread = {"stand": (1.3, 0.4), "walk": (1.4, 0.3), "lie": (0.8, 0.5)}.get(self.pose, (0.55, 0.4))
+        usual, spread = {"stand": (1.0, 0.45), "walk": (1.1, 0.4), "sit": (0.35, 0.35), "lie": (0.5, 0.4)}.get(
+            self.pose, (0.9, 0.4)
+        )
         yaw = random.choice((-1, 1)) * np.clip(random.normal(usual, spread), -0.2, 1.9)
         self.view = _View(float(yaw), random.uniform(0.05, 0.3))
         follows = random.choice((0.85, 0.1), p=(0.4, 0.6))  # the head looks where the body goes, or at us
@@ -416,7 +426,7 @@ class _Animal:
     def _ground_shadow(self) -> None:
         canvas = self.canvas
         ends = np.concatenate([bones.reshape(-1, 4) for _, bones in self.parts])[:, :2] * self.scale + self.shift
-        (left, _), (right, bottom) = ends.min(0), ends.max(0)
+        (left, _), (right, bottom) = ends.min(0).tolist(), ends.max(0).tolist()
         rx, ry = (right - left) * 0.52, max((right - left) * 0.1, 3)
         x = canvas.x - (left + right) / 2 + canvas.light[0] * 0.25 * rx
         near = np.sqrt((x / rx) ** 2 + ((canvas.y - bottom + ry * 0.3) / ry) ** 2)
@@ -431,8 +441,9 @@ class _Animal:
         solid = capsules(canvas, bones, blend, fur + 2 + 3 * reach)
         if solid is None:
             return
-        u, v = (canvas.x[solid.where] - self.shift[0]) / scale, (canvas.y[solid.where] - self.shift[1]) / scale
-        ahead = self.view((1.0, 0.0, 0.0))
+        left, top = self.shift.tolist()  # plain floats: numpy's would make every array one of float64
+        u, v = (canvas.x[solid.where] - left) / scale, (canvas.y[solid.where] - top) / scale
+        ahead = self.view((1.0, 0.0, 0.0)).tolist()
         down, along = bones[-1, 3:5] - bones[0, :2], u * ahead[0] + v * ahead[1]
         angle = np.arctan2(down[1], down[0]) if name in ("leg", "tail", "wing") else np.pi / 2 + 0.5 * np.sign(ahead[0])
         strand = canvas.strands(solid.where, float(angle), max(0.012 * scale, 1.2))
@@ -453,7 +464,7 @@ class _Animal:
         main, marks, pale = (self.coat * 2)[:3]
         pattern, broad = self.breed.pattern, self.look(self.marks, u, v)
         under = step(0.25, 0.95, solid.ny + 0.15 * broad)
-        paw = step(0.0, 0.3, v - np.quantile(v, 0.5)) if name == "leg" else 0.0
+        paw = step(0.0, 0.3, v - float(np.median(v))) if name == "leg" else 0.0
         if pattern == "solid":
             return mix(mix(main, marks, 0.5 * step(-0.3, 0.9, broad)), pale, 0.7 * under)
         if pattern == "tabby":
@@ -485,15 +496,15 @@ class _Head:
 
     def __init__(self, animal: _Animal) -> None:
         self.animal, self.canvas, self.build = animal, animal.canvas, animal.build
-        self.centre = animal.skull[:2] * animal.scale + animal.shift
+        self.centre = (animal.skull[:2] * animal.scale + animal.shift).tolist()
         self.radius = animal.build.head * animal.scale
         self.muzzle, self.width = self.build.muzzle, self.build.muzzle_width
         self.nose = self.at(0.9, -0.2, 0)
 
-    def at(self, *place: float) -> np.ndarray:
+    def at(self, *place: float) -> tuple[float, float, float]:
         """Return where a place is: right and down in px, towards us in radii."""
-        x, y, near = self.animal.face(place)
-        return np.array([x * self.radius + self.centre[0], y * self.radius + self.centre[1], near])
+        x, y, near = self.animal.face(place).tolist()
+        return x * self.radius + self.centre[0], y * self.radius + self.centre[1], near
 
     def paint(self) -> None:
         sides = sorted((-1, 1), key=lambda side: self.at(0, 0.3, side)[2])
@@ -552,7 +563,7 @@ class _Head:
     def _upright(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return places on the head in trunk lengths, right and down as the head is tilted."""
         u, v = (x - self.centre[0]) / self.animal.scale, (y - self.centre[1]) / self.animal.scale
-        c, s = np.cos(self.animal.face.roll), np.sin(self.animal.face.roll)
+        c, s = math.cos(self.animal.face.roll), math.sin(self.animal.face.roll)
         return c * u + s * v, c * v - s * u
 
     def _ear(self, side: int) -> None:

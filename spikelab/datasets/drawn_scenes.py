@@ -146,10 +146,11 @@ def rectangle(x: np.ndarray, y: np.ndarray, half_width: float, half_height: floa
 
 def polygon(x: np.ndarray, y: np.ndarray, corners: np.ndarray, radius: float) -> np.ndarray:
     """Return about the distance of points from a convex polygon ``[K, 2]`` that is ``radius`` px wider all around."""
+    corners = np.asarray(corners, dtype=np.float32)
     edges = np.roll(corners, -1, axis=0) - corners
-    turn = np.sign(edges[0, 0] * edges[1, 1] - edges[0, 1] * edges[1, 0]) or 1.0
+    turn = float(np.sign(edges[0, 0] * edges[1, 1] - edges[0, 1] * edges[1, 0])) or 1.0
     sides = [
-        turn * (ey * (x - cx) - ex * (y - cy)) / max(np.hypot(ex, ey), 1e-3)
+        turn * (ey * (x - cx) - ex * (y - cy)) / max(float(np.hypot(ex, ey)), 1e-3)
         for (cx, cy), (ex, ey) in zip(corners, edges, strict=True)
     ]
     return np.maximum.reduce(sides) - radius
@@ -281,7 +282,7 @@ def _room(canvas: Canvas, horizon: float) -> None:
     floor = rgb(random.choice(("9c6b3f", "c49a6c", "6e4a2f", "a8a39a", "8d5f52")))
     depth = np.maximum(canvas.y - horizon, 0) + 8
     gaps = np.sin(2 * np.pi * (canvas.x - canvas.width / 2) * random.uniform(2, 4) / depth) > 0.985
-    gaps = gaps if random.random() < 0.6 else 0.0
+    gaps = gaps.astype(np.float32) * (random.random() < 0.6)
     wood = canvas.strands(canvas.whole, 0.05, 1.5, 2.0)
     floor = floor * (0.9 + 0.05 * wood + 0.1 * canvas.broad - 0.25 * gaps)[..., None]
     canvas.rgb = mix(canvas.rgb, floor, np.clip(canvas.y - horizon, 0, 1))
@@ -345,7 +346,7 @@ def _thing(canvas: Canvas, horizon: float) -> None:
         colour = mix(colour, other, bands * (random.random() < 0.6))
     elif kind == "box":
         d = rectangle(px, py, size * random.uniform(0.6, 1.1), size * random.uniform(0.5, 0.9))
-        colour = colour * (1 - 0.25 * (np.abs(py) < 0.06 * size))[..., None]
+        colour = colour * (1 - 0.25 * step(0.1 * size, 0.05 * size, np.abs(py)))[..., None]
     elif kind == "cushion":
         d = rectangle(px, py, size, 0.75 * size, 0.35 * size) + 2 * canvas.fine[where]
         colour = colour * (1 + 0.1 * np.sin(px * 0.8) * np.sin(py * 0.8))[..., None]

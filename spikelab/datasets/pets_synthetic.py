@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from spikelab import __version__
-from spikelab.datasets.drawn_animals import FARM, PETS, Breed, Drawn, Picture, draw
+from spikelab.datasets.drawn_animals import FARM, PETS, Breed, Drawn, Picture, Place, draw, draw_place, draw_wild_place
 from spikelab.datasets.files import disk_errors, locked, read_json, require_room, whole_folder, write_atomic, write_json
 from spikelab.datasets.kept import with_bar
 from spikelab.datasets.places import cache_folder
@@ -148,7 +148,7 @@ def draw_pet(number: int, split: str = "trainval", *, seed: int = 0) -> PetPictu
     require_choice("split", split, ("trainval", "test"))
     generator = _generator(seed, split, number)
     breed = PETS[number % len(PETS)]
-    picture, drawn = _one(breed, generator)
+    picture, drawn = _one(breed, generator, draw_place)
     trimap = trimap_of(drawn.mask)
     first = 1 if split == "trainval" else TEST_FROM
     name = f"{breed.name}_{first + number // len(PETS)}"
@@ -175,12 +175,14 @@ def _generator(seed: int, split: str, number: int) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:16]))
 
 
-def _one(breed: Breed, generator: np.random.Generator) -> tuple[Picture, Drawn]:
+def _one(
+    breed: Breed, generator: np.random.Generator, where: Callable[[np.random.Generator], Place]
+) -> tuple[Picture, Drawn]:
     """Draw pictures of one animal until one shows it."""
     while True:
         long, aspect = int(generator.integers(*LONG_SIDE, endpoint=True)), generator.choice(ASPECTS, p=ASPECT_SHARES)
         size = (round(long / aspect), long) if aspect >= 1 else (long, round(long * aspect))
-        picture = draw([breed], size, generator)
+        picture = draw([breed], size, generator, places=[where(generator)])
         drawn = picture.animals[0]
         if drawn.head.sum() >= SMALLEST_HEAD and (~_grow(~drawn.mask, BORDER_IN)).any():
             return picture, drawn
@@ -209,7 +211,7 @@ def _write_pet(folder: Path, pet: PetPicture) -> None:
 
 def _write_animal(folder: Path, number: int, split: str, seed: int) -> None:
     breed = _VOC_BREEDS[number % len(_VOC_BREEDS)]
-    picture, drawn = _one(breed, _generator(seed, split, number))
+    picture, drawn = _one(breed, _generator(seed, split, number), draw_wild_place)
     name = _voc_name(number, split)
     classes = np.where(drawn.mask, VOC_CLASSES[breed.species], 0).astype(np.uint8)
     classes[trimap_of(drawn.mask) == BORDER] = VOC_VOID
