@@ -200,3 +200,43 @@ def test_check_of_the_other_sets(data):
     (data / "shd" / "shd_train.h5").unlink()
     assert "trials_to_test" in run("check", "dvs-gesture")[1]
     assert "shd_train" in run("check", "shd")[1]
+
+
+def test_check_of_annotated_pictures(data):
+    pets = dataset_files.write_pets(data, ["pug_1", "pug_2"])
+    cat = {"2008_000001": [("cat", 1, 1, 9, 9)]}
+    voc = dataset_files.write_voc(data, "VOC2012", cat)
+    assert "oxford-iiit-pet/annotations/trimaps/*.png: 2 files" in run("check", "oxford-iiit-pet")[1]
+    assert "VOC2012/Annotations/*.xml: 1 files" in run("check", "VOCdevkit")[1]
+    assert [run("check", name)[0] for name in ("oxford-iiit-pet", "VOCdevkit")] == [0, 0]
+    (pets / "images" / "pug_1.jpg").write_bytes(b"")
+    (pets / "annotations" / "xmls" / "pug_1.xml").write_text(dataset_files.annotation((20, 30)))
+    (pets / "annotations" / "trimaps" / "pug_2.png").unlink()
+    (pets / "annotations" / "trimaps" / "pug_1.png").unlink()
+    status, said = run("check", "oxford-iiit-pet")
+    assert (status, said.count("  wrong: ")) == (1, 3)
+    assert all(words in said for words in ("pug_1.jpg is no", "pug_1.xml names no", "no file")), said
+    (voc / "Annotations" / "2008_000001.xml").write_text("<")
+    assert "wrong: " in run("check", "VOCdevkit")[1]
+    for part in ("JPEGImages", "Annotations"):
+        (voc / part / "2008_000001").with_suffix(".xml" if part == "Annotations" else ".jpg").unlink()
+        (voc / part).rmdir()
+    voc.rmdir()
+    status, said = run("check", "VOCdevkit")
+    assert (status, "holds neither VOC2007 nor VOC2012" in said) == (1, True)
+
+
+def test_the_stand_in_for_pets_is_made_and_checked(data, monkeypatch):
+    from spikelab.datasets import pets_synthetic
+
+    def draw(target, *, seed):
+        dataset_files.write_pets(data / "pets-synthetic", ["pug_1"])
+        dataset_files.write_voc(data / "pets-synthetic", "VOC2012", {"2012_000001": [("cow", 1, 1, 9, 9)]})
+        return data / "pets-synthetic"
+
+    monkeypatch.setattr(pets_synthetic, "make_synthetic_pets", draw)
+    status, said = run("make", "pets-synthetic", "--seed", 3)
+    assert (status, f"pets-synthetic: {data / 'pets-synthetic'}" in said) == (0, True)
+    status, said = run("check", "pets-synthetic")
+    assert status == 0, said
+    assert "VOC2012/JPEGImages/*.jpg: 1 files" in said

@@ -313,6 +313,25 @@ def test_unpacking_that_was_killed_is_done_again(server, tmp_path):
     assert [path.name for path in (tmp_path / "thing" / "Train").iterdir()] == ["0"]
 
 
+def test_archives_that_share_their_outer_folder_lie_side_by_side(server, tmp_path):
+    """VOC's archives of 2007 and 2012 both hold VOCdevkit."""
+    files_of = []
+    for year in ("VOC2007", "VOC2012"):
+        content = archive(**{f"VOCdevkit__{year}__a.txt": year})
+        server.files[f"{year}.zip"] = content
+        about = {"md5": hashlib.md5(content).hexdigest(), "unpack": "zip", "inside": "VOCdevkit", "holds": (year,)}
+        files_of.append(RemoteFile(f"{year}.zip", (f"{server.address}/{year}.zip",), **about))
+    entry = DataSet("thing", "a thing", tuple(files_of), "", "", "")
+    folder = bring(entry, tmp_path)
+    assert files(tmp_path) == ["VOC2007", "VOC2012"]
+    assert [(folder / year / "a.txt").read_text() for year in files(tmp_path)] == ["VOC2007", "VOC2012"]
+    bring(entry, tmp_path)
+    assert len(server.asked) == 2
+    wrong = files_of[0]._replace(holds=("VOC2010",))
+    with pytest.raises(FetchError, match=r"holds VOCdevkit, but no VOCdevkit/VOC2010: is it the right file"):
+        bring(one_file(wrong), tmp_path)
+
+
 def test_sets_that_are_made_are_not_fetched(tmp_path):
     with pytest.raises(FetchError, match=r"is not downloaded but made: spikelab data make nmnist-simulated"):
         fetch("nmnist-simulated", root=tmp_path)
