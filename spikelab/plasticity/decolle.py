@@ -278,7 +278,8 @@ class DecolleLayer(nn.Module):
             else:
                 q, p = trace_step(traces.q, traces.p, spikes, constants)
                 r = (traces.r * constants.alpha_r).sub_(traces.s, alpha=to_r)
-        u = _fresh_precision(self.synapse, p) + r
+        u = _fresh_precision(self.synapse, p)
+        u = u.add_(r) if u.dtype == r.dtype else u + r  # traces stay precise in mixed precision
         if self.after is None:
             s = _fires(u)
             return LayerStep(s, u, Traces(q, p, r, s))
@@ -680,6 +681,7 @@ def initialise_decolle(
             scale = scale * gain if constants.normalised else scale
         if how == "lsuv":
             nn.init.orthogonal_(weight, generator=generator)
+            offset = 0.0
         else:
             weight.uniform_(-scale, scale, generator=generator)
         if bias is not None:
