@@ -16,7 +16,33 @@ from sphinx.util.docutils import SphinxDirective
 
 from spikelab.training import results
 
-COLUMNS = ("network", "trained on", "tested on", "accuracy (95 %)", "spikes a sample", "weights", "training")
+# Columns of a table and their alignment, by the task of its runs.
+COLUMNS = {
+    "nmnist": {
+        "network": ":--",
+        "trained on": ":--",
+        "tested on": ":--",
+        "accuracy (95 %)": ":--",
+        "spikes a sample": "--:",
+        "weights": "--:",
+        "training": ":--",
+    },
+    "pets": {
+        "network": ":--",
+        "trained on": ":--",
+        "tested on": ":--",
+        "constant box": "--:",
+        "mIoU (95 %)": ":--",
+        "gain (95 %)": ":--",
+        "skill": "--:",
+        "IoU > .5": "--:",
+        "weights": "--:",
+        "multiplications": "--:",
+        "additions": "--:",
+        "ms a picture": "--:",
+        "training": ":--",
+    },
+}
 
 
 def setup(app):
@@ -35,34 +61,82 @@ class RunResults(SphinxDirective):
         files = sorted(source.parent.glob(pattern))
         if not files:
             raise self.error(f"no result file fits {pattern!r}; make one with: spikelab train ... --result PATH")
-        lines = ["| " + " | ".join(COLUMNS) + " |", "|:--|:--|:--|:--|--:|--:|:--|"]
-        for file in files:
+        found = {file: results.load(file) for file in files}
+        tasks = {result["task"] for result in found.values()}
+        if len(tasks) > 1:
+            raise self.error(f"{pattern!r} mixes runs of {', '.join(sorted(tasks))}: give each task a table of its own")
+        (task,) = tasks
+        lines = ["| " + " | ".join(COLUMNS[task]) + " |", "|" + "|".join(COLUMNS[task].values()) + "|"]
+        for file, result in found.items():
             self.env.note_dependency(str(file))
-            row = _row(results.load(file), file.relative_to(source.parent).as_posix())
+            row = ROWS[task](result, file.relative_to(source.parent).as_posix())
             lines.append("| " + " | ".join(row) + " |")
         holder = nodes.container(classes=["run-results"])
         self.state.nested_parse(StringList(lines, source=str(source)), self.content_offset, holder)
         return [holder]
 
 
-def _row(result: dict, link: str) -> list[str]:
-    config, data, metric = result["configuration"], result["data"], result["metrics"]["test"][result["metric"]]
-    n = metric["n"]
-    trained = result.get("trained_on") or data
-    name = f"{{download}}`{config['model'].upper()}, {config['rule']}, T = {config['num_steps']} <{link}>`"
-    interval = f" ({_percent(metric['low'], n)} to {_percent(metric['high'], n)})" if metric["low"] is not None else ""
+def _classifier(result: dict, link: str) -> list[str]:
+    config = result["configuration"]
+    metric = result["metrics"]["test"][result["metric"]]
     spikes = sum(result["spikes"]["per_sample"].values()) if result["spikes"] else None
     return [
-        name,
-        f"{_short(trained['label'])}, {trained['sizes']['train']:,}",
-        f"{_short(data['label'])}, {n:,}",
-        f"**{_percent(metric['value'], n)} %**{interval}",
+        f"{{download}}`{config['model'].upper()}, {config['rule']}, T = {config['num_steps']} <{link}>`",
+        *_data(result, metric["n"]),
+        _estimate(metric),
         "–" if spikes is None else f"{spikes:,.0f}",
         f"{result['parameters']:,}",
-        f"{result['epochs_run']} epochs, {_duration(result['seconds']['train'])}"
-        if result["epochs_run"]
-        else "done before",
+        _training(result),
     ]
+
+
+def _localizer(result: dict, link: str) -> list[str]:
+    config, metrics, cost = result["configuration"], result["metrics"]["test"], result["cost"]
+    steps = "" if config["model"] == "ann" else f", T = {config['num_steps']}"
+    size = " × ".join(str(side) for side in config["task_options"]["size"])
+    return [
+        f"{{download}}`{config['model']}{steps}, {size} <{link}>`",
+        *_data(result, metrics["miou"]["n"]),
+        f"{100 * result['baseline']['value']:.1f} %",
+        _estimate(metrics["miou"]),
+        _estimate(metrics["gain"], bold=False),
+        f"{metrics['skill']['value']:.2f}",
+        f"{100 * metrics['success50']['value']:.0f} %",
+        f"{result['parameters']:,}",
+        _amount(cost["macs"]),
+        _amount(cost["acs"]),
+        f"{1000 * cost['seconds_per_sample']:.1f}",
+        _training(result),
+    ]
+
+
+ROWS = {"nmnist": _classifier, "pets": _localizer}
+
+
+def _data(result: dict, n: int) -> list[str]:
+    trained = result.get("trained_on") or result["data"]
+    return [
+        f"{_short(trained['label'])}, {trained['sizes']['train']:,}",
+        f"{_short(result['data']['label'])}, {n:,}",
+    ]
+
+
+def _estimate(metric: dict, *, bold: bool = True) -> str:
+    n, mark = metric["n"], "**" if bold else ""
+    value = f"{mark}{_percent(metric['value'], n)} %{mark}"
+    if metric["low"] is None:
+        return value
+    return f"{value} ({_percent(metric['low'], n)} to {_percent(metric['high'], n)})"
+
+
+def _training(result: dict) -> str:
+    if not result["epochs_run"]:
+        return "done before"
+    return f"{result['epochs_run']} epochs, {_duration(result['seconds']['train'])}"
+
+
+def _amount(number: float) -> str:
+    return f"{number / 1e6:,.0f} M" if number else "–"
 
 
 def _percent(share: float, n: int) -> str:
