@@ -680,7 +680,8 @@ def initialise_decolle(
             scale, offset = (0.0, 1e-3) if flat else (bound / 250 * 1e-2, bound / 250)
             scale = scale * gain if constants.normalised else scale
         if how == "lsuv":
-            nn.init.orthogonal_(weight, generator=generator)
+            start = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)  # rows first in memory
+            weight.copy_(nn.init.orthogonal_(start, generator=generator))
             offset = 0.0
         else:
             weight.uniform_(-scale, scale, generator=generator)

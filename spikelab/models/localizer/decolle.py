@@ -284,13 +284,18 @@ class SurrogateLocalizer(nn.Module):
         for index, (synapse, norm) in enumerate(zip(self.synapses, self.norms, strict=True)):
             drive = synapse(_with_sums(index, spikes, trains))
             drive = norm(F.max_pool2d(drive, 2) if index < 2 else drive)
-            drive = drive.float() if drive.dtype == torch.bfloat16 else drive  # mixed precision ends here
-            drive = drive.permute(0, 2, 3, 1).unflatten(0, time)
+            drive = _exact(drive).permute(0, 2, 3, 1).unflatten(0, time)
             fired = lif(drive, beta=self.beta, threshold=self.threshold, spike_grad=self.spike_grad).spikes
             spikes = fired.flatten(0, 1).permute(0, 3, 1, 2)
             trains.append(spikes)
-        boxes = self.readout(trains[-1].unflatten(0, time).mean(0).flatten(1)).float()
+        with torch.autocast(frames.device.type, enabled=False):  # corners need more than three digits
+            boxes = self.readout(trains[-1].unflatten(0, time).mean(0).flatten(1))
         return LocalizerOutput(boxes, tuple(train.unflatten(0, time) for train in trains))
+
+
+def _exact(drive: torch.Tensor) -> torch.Tensor:
+    """Mixed precision ends at the neuron: a membrane adds up small numbers."""
+    return drive.float() if drive.dtype in (torch.bfloat16, torch.float16) else drive
 
 
 def _synapses(in_channels: int, channels: Sequence[int], bias: bool = True) -> list[nn.Conv2d]:
