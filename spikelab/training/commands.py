@@ -286,7 +286,8 @@ def train_pets(
     after SIGTERM.
     """
     _require(model in PETS_MODELS, f"--model must be one of {', '.join(PETS_MODELS)}, got {model!r}")
-    given = {name: context.params[name] for name in PETS_MODELS[model] if context.params.get(name) is not None}
+    # A list that is not given comes as an empty one, which would switch off what the model has.
+    given = {name: value for name in PETS_MODELS[model] if (value := context.params.get(name)) not in (None, [], ())}
     chosen = {**PETS_MODELS[model], **given}
     if augment:
         chosen["augment"] = _settings("--augment", [item for item in augment if item != "none"])
