@@ -126,9 +126,13 @@ def write_pets(folder: Path, train: int = 14, validation: int = 5, test: int = 6
 class WatchedPets(PetsTask):
     """Pets; ``sabotage`` is called before each batch with (training?, its number). Training must be augmented."""
 
-    def __init__(self, *, sabotage=None):
+    def __init__(self, *, dtype=torch.float32, sabotage=None):
+        self.dtype = dtype
         self.sabotage = sabotage or (lambda training, number: None)
         self.batches = {True: 0, False: 0}
+
+    def build(self, config):
+        return super().build(config).to(self.dtype)
 
     def batch(self, config, split, indices, draws, device):
         training = draws is not None
@@ -210,13 +214,13 @@ def main() -> None:
         if training == in_training and number == at and os.environ.get("RANK", "0") == "0":
             os.kill(os.getpid(), getattr(signal, name))
 
-    watch = sabotage if "signal" in order else None
+    options = dict(order.get("task", {}))
+    options["dtype"] = getattr(torch, options.get("dtype", "float32"))
+    options["sabotage"] = sabotage if "signal" in order else None
     if "pets" in order:
-        task, config = WatchedPets(sabotage=watch), pets_configuration(order["pets"], **order.get("config", {}))
+        task, config = WatchedPets(**options), pets_configuration(order["pets"], **order.get("config", {}))
     else:
-        options = dict(order.get("task", {}))
-        options["dtype"] = getattr(torch, options.get("dtype", "float32"))
-        task, config = ThreeTrains(**options, sabotage=watch), configuration(**order.get("config", {}))
+        task, config = ThreeTrains(**options), configuration(**order.get("config", {}))
     outcome = loop.train(
         task,
         config,
