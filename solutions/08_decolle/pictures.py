@@ -44,7 +44,7 @@ def draw_matrix():
     for row, loss in enumerate(local_losses(readouts, torch.ones(4, 5))):
         grads = torch.autograd.grad(loss, weights, allow_unused=True, retain_graph=True)
         sizes[row] = torch.tensor([0.0 if grad is None else grad.norm().item() for grad in grads])
-    ax = plotting.image((sizes > 0).float())
+    ax = plotting.image((sizes == 0).float())
     for k in range(3):
         for j in range(3):
             ax.annotate("∂L/∂W" if k == j else "0", (j, k), ha="center", va="center", color="white" if k == j else "k")
