@@ -201,11 +201,11 @@ def draw_place(random: np.random.Generator) -> Place:
     """Draw pose, size and place of an animal as people photograph their pets: mostly large and in the middle."""
     kind = random.random()
     if kind < 0.5:
-        share = float(np.clip(random.lognormal(-0.83, 0.36), 0.18, 0.95))
+        share = float(np.clip(random.lognormal(-0.8, 0.36), 0.18, 0.95))
         return Place("portrait", share, random.normal(0.5, 0.08), random.normal(0.41, 0.09))
     pose = str(random.choice(POSES[:4], p=(0.12, 0.1, 0.38, 0.4)))
     if kind < 0.9:
-        return Place(pose, random.uniform(0.9, 1.3), random.normal(0.5, 0.05), random.normal(0.52, 0.04))
+        return Place(pose, random.uniform(0.95, 1.35), random.normal(0.5, 0.05), random.normal(0.52, 0.04))
     return Place(pose, random.uniform(0.35, 0.75), random.uniform(0.25, 0.75), random.uniform(0.4, 0.68))
 
 
@@ -374,8 +374,14 @@ class _Animal:
     def _frame(self, place: Place) -> tuple[float, np.ndarray]:
         """Return pixels per trunk length, and where the animal's origin is, so that it has its size and place."""
         size = np.array([self.canvas.width, self.canvas.height], dtype=float)
-        tip = 1.3 if self.build.ears == "pointed" else 1.05
-        head = self.skull[:2] + self.build.head * np.array([[-1.0, -tip], [1.0, 1.0]])
+        ears, m, w = self.build.ears, self.build.muzzle, 0.82 * self.build.muzzle_width
+        wide, tip = (
+            {"floppy": 1.25, "side": 1.1 + 0.5 * self.build.ear}.get(ears, 1.0),
+            1.3 if ears == "pointed" else 1.05,
+        )
+        nose = self.face((0.62 + m, -0.4, 0))[:2]
+        head = np.array([np.minimum((-wide, -tip), nose - w), np.maximum((wide, 1), nose + w)])
+        head = self.skull[:2] + self.build.head * head
         box, portrait = head, self.pose == "portrait"
         if not portrait:
             ends = np.concatenate([bones.reshape(-1, 4) for _, bones in self.parts])
@@ -387,7 +393,7 @@ class _Animal:
             room = np.abs(size / 2 - half) + 0.02 * size
             middle = np.clip(middle, size / 2 - room, size / 2 + room)
         shift = middle - box.mean(0) * scale
-        seen, needs = head.mean(0) * scale + shift, np.minimum((head[1] - head[0]) * 0.42 * scale, size / 2)
+        seen, needs = head.mean(0) * scale + shift, np.minimum((head[1] - head[0]) * 0.44 * scale, size / 2)
         return scale, shift + np.clip(seen, needs, size - needs) - seen
 
     def paint(self) -> None:

@@ -27,7 +27,7 @@ from spikelab.validation import require_choice, require_count
 FOLDER = "pets-synthetic"
 PETS_FOLDER, VOC_FOLDER = "oxford-iiit-pet", "VOCdevkit/VOC2012"
 MANIFEST = "MANIFEST.json"
-FORMAT = 1  # another number makes the set anew: raise it whenever a drawing changes
+FORMAT = 2  # another number makes the set anew: raise it whenever a drawing changes
 COUNTS = {"trainval": 720, "test": 180, "train_aug": 240, "val": 60}  # pictures in each list
 TEST_FROM = 1001  # numbers of the test pictures of a breed, so that they do not depend on how many train
 BYTES_PER_PICTURE = 40_000
