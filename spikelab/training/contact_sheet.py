@@ -6,11 +6,28 @@ from typing import Any
 
 import torch
 
-ROWS = ("best", "median", "worst")
+COLUMNS = 6
+
+
+def ranked(ious: torch.Tensor, columns: int = COLUMNS) -> dict[str, list[int]]:
+    """Return which pictures a contact sheet shows, by row.
+
+    Args:
+        ious: overlap of each picture's boxes ``[N]``; of equal ones the earlier picture comes first.
+        columns: pictures of a row; fewer if there are too few.
+    Returns:
+        Indices of the ``"best"``, the ``"median"`` and the ``"worst"``, each from better to worse.
+
+    Explained in chapter 09.
+    """
+    order = ious.argsort(descending=True, stable=True).tolist()
+    columns = min(columns, len(order))
+    middle = (len(order) - columns) // 2
+    return {"best": order[:columns], "median": order[middle : middle + columns], "worst": order[-columns:]}
 
 
 def plot_contact_sheet(
-    images: torch.Tensor, truth: torch.Tensor, predicted: torch.Tensor, ious: torch.Tensor, *, columns: int = 6
+    images: torch.Tensor, truth: torch.Tensor, predicted: torch.Tensor, ious: torch.Tensor, *, columns: int = COLUMNS
 ) -> Any:
     """Draw pictures with their true box and the predicted one.
 
@@ -18,8 +35,7 @@ def plot_contact_sheet(
         images: ``[N, C, H, W]`` uint8, gray or colour.
         truth: true boxes ``[N, 4]``, corners in shares of width and height.
         predicted: predicted boxes, likewise.
-        ious: their overlap ``[N]``; pictures are ranked by it, of equal ones the earlier first.
-        columns: pictures of a row; fewer if there are too few.
+        ious, columns: as for ``ranked``.
     Returns:
         A matplotlib Figure that no window owns.
 
@@ -32,19 +48,17 @@ def plot_contact_sheet(
 
     from spikelab.plotting import PALETTE, style_parameters
 
-    columns = min(columns, len(images))
-    order = ious.argsort(descending=True, stable=True).tolist()
-    middle = (len(order) - columns) // 2
-    chosen = dict(zip(ROWS, (order[:columns], order[middle : middle + columns], order[-columns:]), strict=True))
+    rows = ranked(ious, columns)
+    columns = len(rows["best"])
     height, width = images.shape[-2:]
     looks = {
         "true box": {"edgecolor": PALETTE[0], "linestyle": "-"},
         "predicted box": {"edgecolor": PALETTE[1], "linestyle": "--"},
     }
     with matplotlib.rc_context(style_parameters()):
-        figure = Figure(figsize=(1.8 * columns, 3 * (1.8 * height / width + 0.3) + 0.4), layout="constrained")
-        grid = figure.subplots(len(ROWS), columns, squeeze=False)
-        for axes, (row, places) in zip(grid, chosen.items(), strict=True):
+        figure = Figure(figsize=(1.8 * columns, len(rows) * (1.8 * height / width + 0.3) + 0.4), layout="constrained")
+        grid = figure.subplots(len(rows), columns, squeeze=False)
+        for axes, (row, places) in zip(grid, rows.items(), strict=True):
             for ax, place in zip(axes, places, strict=True):
                 # Half-open boxes: the left edge of the first pixel is 0.
                 picture = images[place].movedim(0, -1).squeeze(-1).numpy()

@@ -60,6 +60,19 @@ def data(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture
+def pictures():
+    """Asked for by tests that look at pictures; the others save the second that drawing them takes."""
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request, monkeypatch):
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr(loop, "save_figure", lambda path, figure: None)
+        monkeypatch.setattr(loop, "plot_curves", lambda *_, **__: None)
+        monkeypatch.setattr(PetsTask, "pictures", lambda *_: {})
+
+
 def invoke(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
@@ -83,7 +96,7 @@ def test_help_explains_the_command():
 @pytest.mark.parametrize("model", BY_MODEL)
 def test_weights_evaluate_to_what_training_found(model):
     trained, said = train(model)
-    done = invoke("evaluate", "run/weights.safetensors", "--result", "e.json", "--pictures", "sheet")
+    done = invoke("evaluate", "run/weights.safetensors", "--result", "e.json")
     assert done.exit_code == 0, done.output
     found = results.load("e.json")
     assert found["metrics"]["test"] == trained["metrics"]["test"]
@@ -95,9 +108,21 @@ def test_weights_evaluate_to_what_training_found(model):
     for name in ("gain", "skill", "success50", "success75", "miou_inclusive"):
         assert f"{name} {trained['metrics']['test'][name]['value']:.2%}" in said
     assert f": {trained['baseline']['value']:.2%}" in said
-    assert trained["cost"]["seconds_per_sample"] > 0
+    cost = trained["cost"]
+    assert cost["seconds_per_sample"] > 0
+    assert cost["acs"] == 0 if model == "ann" else cost["acs"] > 0
+    assert cost["energy_pj"] == pytest.approx(4.6 * cost["macs"] + 0.9 * cost["acs"])
+    assert cost["macs"] == found["cost"]["macs"]
+
+
+def test_training_and_evaluation_draw_a_contact_sheet(pictures):
+    _, said = train("ann")
+    assert "contact_sheet.png" in said
+    done = invoke("evaluate", "run/weights.safetensors", "--pictures", "sheet", "-q")
+    assert done.exit_code == 0, done.output
     for place in ("run", "sheet"):
         with Image.open(f"{place}/contact_sheet.png") as sheet:
+            sheet.load()
             assert sheet.size[0] > 600
 
 
@@ -301,7 +326,7 @@ def test_two_gloo_processes_train_as_one_with_the_joint_batch(model, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_runs_under_torchrun_and_survives_ctrl_c():
+def test_the_command_runs_under_torchrun():
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
     command = ["spikelab.cli", "train", "pets", "--model", "ann", *OURS, "--out", "run"]
     done = subprocess.run(
@@ -340,6 +365,26 @@ def test_every_step_after_burn_in_is_learned_from_and_none_before():
     assert all(torch.equal(a, b) for a, b in zip(task.seen[0], fresh, strict=True))
     for before, after in zip(task.seen, [*task.seen[1:], list(outcome.model.parameters())], strict=True):
         assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_lsuv_fits_the_weights_to_the_training_pictures_and_other_ways_do_not():
+    channels = {"channels": (4, 6, 8, 6, 4, 4), "burn_in": 12}
+    task, config = PetsTask(), pets_configuration("decolle", num_steps=30, model_options={**channels, "init": "lsuv"})
+    model, data = task.build(config), task.data(config)
+    before = [p.detach().clone() for p in model.parameters()]
+    task.prepare(config, model, data, CPU)
+    assert all(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    frames, _ = task.batch(config, data.train, torch.arange(6), None, CPU)
+    state = model.rest(6)
+    for frame in frames:
+        out = model.advance(frame, state)
+        state = out.state
+    assert [float(u.detach().var()) for u in out.membranes] == pytest.approx([1] * 6, abs=0.15)
+    plain = pets_configuration("decolle")
+    model = task.build(plain)
+    before = weights_of(model)
+    task.prepare(plain, model, data, CPU)
+    assert weights_of(model) == before
 
 
 def test_the_loop_learns_as_decolle_itself_does():
@@ -471,7 +516,8 @@ def test_losses_are_weighted_sums_over_their_parts_and_the_layers():
 def _metrics(predicted, truth, config=None, **more):
     task = PetsTask()
     constants = {name: torch.tensor([0.25, 0.25, 0.75, 0.75]) for name in ("mean", "median", "best")}
-    split = PictureSet(torch.zeros(len(truth), 1, 20, 20, dtype=torch.uint8), truth, constants)
+    names = [f"Cat_{k}" for k in range(len(truth))]
+    split = PictureSet(torch.zeros(len(truth), 1, 20, 20, dtype=torch.uint8), truth, constants, names)
     evidence = task.evidence(config or pets_configuration(), LocalizerOutput(predicted, **more), truth)
     return task.metrics(evidence, split)
 
@@ -497,6 +543,9 @@ def test_metrics_compare_with_the_constant_box_on_the_same_pictures():
     assert details["miou_by_area"][0]["value"] == pytest.approx(float(ious[smallest].mean()))
     centres = (truth[:, :2] + truth[:, 2:]) / 2
     assert details["centre_spread"]["true"] == pytest.approx(centres.std(0, correction=0).tolist())
+    best = details["contact_sheet"]["best"][0]
+    assert best == {"name": f"Cat_{int(ious.argmax())}", "iou": pytest.approx(float(ious.max()))}
+    assert details["contact_sheet"]["worst"][-1]["iou"] == pytest.approx(float(ious.min()))
     json.dumps(found)
 
 

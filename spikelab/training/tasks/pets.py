@@ -15,6 +15,7 @@ from spikelab import detection, energy
 from spikelab.detection import Estimate, iou
 from spikelab.models.localizer import LocalizerOutput
 from spikelab.training.config import Configuration, ConfigurationError
+from spikelab.training.contact_sheet import plot_contact_sheet, ranked
 from spikelab.training.frames import CODINGS, CodedFrames, spike_probability
 from spikelab.training.tasks import Data, Task
 from spikelab.validation import require_choice, require_count
@@ -53,11 +54,13 @@ class PictureSet:
         images: ``[N, C, H, W]`` uint8.
         boxes: ``[N, 4]`` float32, corners in shares of width and height.
         constants: boxes that never look, fitted to all training boxes; see ``detection.constant_boxes``.
+        names: of the pictures in their data set.
     """
 
     images: torch.Tensor
     boxes: torch.Tensor
     constants: dict[str, torch.Tensor]
+    names: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -133,11 +136,12 @@ class PetsTask(Task):
         found = {}
         for split in splits:
             images, boxes = load_pictures(sets[split], options["size"], colour=options["colour"])
+            names = sets[split].names
             if split == "train" and 0 < config.train_limit < len(boxes):
                 generator = torch.Generator().manual_seed(config.seed)
                 chosen = torch.randperm(len(boxes), generator=generator)[: config.train_limit]
-                images, boxes = images[chosen], boxes[chosen]
-            found[split] = PictureSet(images, boxes, constants)
+                images, boxes, names = images[chosen], boxes[chosen], [names[i] for i in chosen.tolist()]
+            found[split] = PictureSet(images, boxes, constants, names)
         return Data(
             *(found.get(split) for split in ("train", "validation", "test")),
             name=f"{self.name}-{options['target']}",
@@ -220,6 +224,10 @@ class PetsTask(Task):
                 for name, values in constants.items()
             },
         }
+        details["contact_sheet"] = {
+            row: [{"name": split.names[place], "iou": float(ious[place])} for place in places]
+            for row, places in ranked(ious).items()
+        }
         if len(ious) >= 4:
             for name, values in rank.items():
                 details[f"miou_by_{name}"] = [_kept(e) for e in detection.by_quartile(values, ious)]
@@ -261,8 +269,6 @@ class PetsTask(Task):
     def pictures(
         self, config: Configuration, split: PictureSet, evidence: Mapping[str, torch.Tensor]
     ) -> dict[str, Any]:
-        from spikelab.training.contact_sheet import plot_contact_sheet
-
         figure = plot_contact_sheet(split.images, split.boxes, evidence["boxes"], evidence["score"])
         return {"contact_sheet.png": figure}
 
