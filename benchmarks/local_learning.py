@@ -178,6 +178,8 @@ def main(
             if result.get(key) != value:
                 raise SystemExit(f"{out} is of another trial: its {key} is another one; move it away")
 
+    chosen: dict[str, float] = {}  # learning rates
+
     def run(rule: str, lr: float, fold: int | str) -> dict[str, Any]:
         key = {"rule": rule, "lr": lr, "fold": fold}
         for cell in result["cells"]:
@@ -190,6 +192,7 @@ def main(
             train, held, seed = (frames[seen], labels[seen]), (frames[held_out[fold]], labels[held_out[fold]]), fold
         cell = {**key, "seed": seed, **train_cell(rule, lr, seed, epochs, train, held)}
         result["cells"].append(cell)
+        result["chosen"] = chosen
         result["seconds"] = round(sum(cell["seconds"] for cell in result["cells"]), 1)
         result["hardware"], result["versions"] = hardware(), versions()
         result["date"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -197,13 +200,13 @@ def main(
         return cell
 
     try:
-        best = {}
         for rule, rates in LEARNING_RATES.items():
             judged = {lr: sum(run(rule, lr, 0)["accuracy"][-1]) for lr in rates}
-            best[rule] = max(rates, key=judged.__getitem__)
-        jobs = [(rule, fold) for fold in (*range(USED), "test") for rule in RULES]
+            chosen[rule] = max(rates, key=judged.__getitem__)
+        chosen["frozen"] = chosen["decolle"]
+        jobs = [(rule, fold) for fold in (0, "test", *range(1, USED)) for rule in RULES]
         for rule, fold in tqdm(jobs, unit="cell"):
-            run(rule, best["bptt" if rule == "bptt" else "decolle"], fold)
+            run(rule, chosen[rule], fold)
     except KeyboardInterrupt:
         raise SystemExit(f"stopped; {len(result['cells'])} cells are in {out}, the same command goes on") from None
 
