@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -32,7 +33,7 @@ from spikelab.training import loop, results
 from spikelab.training.contact_sheet import plot_contact_sheet
 from spikelab.training.distributed import JointBatchNorm
 from spikelab.training.frames import CodedFrames
-from spikelab.training.tasks.pets import PetsTask, PictureSet
+from spikelab.training.tasks.pets import PetsTask, PictureSet, fitted_constants
 
 SMALL = ["--size", "24x32", "--batch", "6", "--epochs", "2", "--threads", "1"]
 OURS = [*SMALL, "--channels", "6,8,8"]
@@ -494,6 +495,13 @@ def test_a_limit_takes_pictures_but_constants_see_all_boxes():
     assert not torch.equal(picked[0].images, picked[2].images)
     everything = detection.constant_boxes(Pets("head", "train", kind="real").boxes)
     assert all(torch.equal(picked[0].constants[name], box) for name, box in everything.items())
+
+
+def test_constants_are_fitted_to_boxes_of_the_kind_that_is_tested():
+    masks, others = _boxes(30) * 0.5, _boxes(90, 1)
+    train = SimpleNamespace(boxes=torch.cat([others, masks]), sources=["VOC2012"] * 90 + ["trimap"] * 30)
+    found = fitted_constants(train, SimpleNamespace(sources=["trimap"] * 5))
+    assert all(torch.equal(found[name], box) for name, box in detection.constant_boxes(masks).items())
 
 
 def _boxes(count, seed=0):
