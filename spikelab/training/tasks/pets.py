@@ -69,8 +69,8 @@ class PictureSet:
 def fitted_constants(train: Any, validation: Any) -> dict[str, torch.Tensor]:
     """Return the constant boxes of ``detection.constant_boxes``, as strong as the training boxes can make them.
 
-    Such a box is strongest if it is fitted to boxes of the kind that it is scored on. Bodies are trained on outlines and
-    on VOC's boxes as well, but validated and tested on masks alone.
+    Such a box is strongest if it is fitted to boxes of the kind that it is scored on. Bodies are trained on outlines
+    and on VOC's boxes as well, but validated and tested on masks alone.
 
     Args:
         train, validation: ``datasets.Pets`` of both splits; validation and test are of one kind.
