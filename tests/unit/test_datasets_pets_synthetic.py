@@ -102,6 +102,7 @@ def test_the_lists_name_class_species_and_breed_as_the_real_ones_do(made):
 
 def test_the_readers_of_the_real_set_find_the_boxes_that_were_drawn(made):
     folder = made / "oxford-iiit-pet" / "annotations"
+    smaller = 0
     for split, count in (("trainval", TRAIN), ("test", TEST)):
         for number in range(count):
             pet = draw_pet(number, split)
@@ -114,6 +115,8 @@ def test_the_readers_of_the_real_set_find_the_boxes_that_were_drawn(made):
             body = box_from_trimap(trimap)
             assert (body[:2] <= torch.tensor(head[:2])).all()
             assert (body[2:] >= torch.tensor(head[2:])).all()
+            smaller += iou(torch.tensor(head, dtype=torch.float64), body) < 0.6
+    assert smaller > (TRAIN + TEST) / 2
 
 
 def test_the_loader_takes_the_folder_for_the_real_set(made):
