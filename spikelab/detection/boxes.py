@@ -227,6 +227,33 @@ def to_centre(boxes: torch.Tensor) -> torch.Tensor:
     return torch.cat(((first + second) / 2, second - first), -1)
 
 
+def from_voc(boxes: torch.Tensor) -> torch.Tensor:
+    """Turn VOC's ``[..., 4]`` xmin, ymin, xmax, ymax, pixels counted from 1, both ends inside, into half-open corners.
+
+    Explained in chapter 10.
+    """
+    first, last = _checked("boxes", boxes).split(2, -1)
+    return torch.cat((first - 1, last), -1)
+
+
+def to_voc(boxes: torch.Tensor) -> torch.Tensor:
+    """Turn half-open corners ``[..., 4]`` in pixels into VOC's numbers, see ``from_voc``. Explained in chapter 10."""
+    first, last = _checked("boxes", boxes).split(2, -1)
+    return torch.cat((first + 1, last), -1)
+
+
+def from_coco(boxes: torch.Tensor) -> torch.Tensor:
+    """Turn COCO's ``[..., 4]`` x, y, width, height, in pixels from 0, into corners. Explained in chapter 10."""
+    first, sides = _checked("boxes", boxes).split(2, -1)
+    return torch.cat((first, first + sides), -1)
+
+
+def to_coco(boxes: torch.Tensor) -> torch.Tensor:
+    """Turn corners ``[..., 4]`` in pixels into COCO's x, y, width, height. Explained in chapter 10."""
+    first, last = _checked("boxes", boxes).split(2, -1)
+    return torch.cat((first, last - first), -1)
+
+
 def to_pixels(boxes: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """Return boxes in whole pixels, as paper 1's authors score them: cut off at the edge, scaled, rounded down.
 
