@@ -10,7 +10,9 @@ name                      what                                                  
 ``dvs-gesture``           DVS128 Gesture                                          :class:`DVSGesture`
 ``shd``, ``ssc``          spoken digits and commands through a model of the ear   :class:`SHD`, :class:`SSC`
 ``oxford-iiit-pet``       cats and dogs: boxes of bodies and heads                :class:`Pets`
-``VOCdevkit``             PASCAL VOC 2007 and 2012, here: pictures of one animal  :class:`Pets`
+``VOCdevkit``             PASCAL VOC 2007 and 2012: objects of 20 classes         :class:`VOC`, :class:`Animals`
+``VOCdevkit``             of these the pictures of one animal                     :class:`Pets`
+``coco``                  COCO 2017: ten animals                                  :class:`Animals`
 ``pets-synthetic``        drawn animals in the files of the two                   :class:`Pets`
 ========================= ======================================================= =========================
 
@@ -40,6 +42,18 @@ _HOMES = {
     "DVSGesture": "dvs_gesture",
     "SHD": "heidelberg",
     "SSC": "heidelberg",
+    "VOC": "detection_sets",
+    "Animals": "detection_sets",
+    "SceneSet": "scenes",
+    "Scenes": "scenes",
+    "load_scenes": "scenes",
+    "fit_picture": "scenes",
+    "window_of": "scenes",
+    "into_window": "scenes",
+    "out_of_window": "scenes",
+    "split_by_photo": "scenes",
+    "require_apart": "scenes",
+    "read_instances": "coco",
     "Pets": "pets",
     "box_from_trimap": "pets",
     "read_head_box": "pets",

@@ -10,7 +10,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ AGAIN = "fetch the data set again"
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 Key = TypeVar("Key")
+Item = TypeVar("Item")  # has the picture's path as ``file``
 
 
 class PictureError(DataError):
@@ -112,13 +113,18 @@ class LocalizationSet:
     @property
     def hash(self) -> str:
         """16 hexadecimal digits that change with any picture, name, box or the order; the same for a copy elsewhere."""
-        digest = hashlib.sha256()
-        for folder in dict.fromkeys(file.parent for file in self.files):
-            inside = [file for file in self.files if file.parent == folder]
-            digest.update(hash_of_files(inside, folder).encode())
         boxes = [[round(value, 6) for value in box] for box in self.boxes.tolist()]
-        digest.update(json.dumps([self.sources, self.names, boxes]).encode())
-        return digest.hexdigest()[:16]
+        return hash_of_pictures(self.files, [self.sources, self.names, boxes])
+
+
+def hash_of_pictures(files: Sequence[Path], annotated: Any) -> str:
+    """Return 16 hexadecimal digits that change with any picture or what JSON can hold of its annotation."""
+    digest = hashlib.sha256()
+    for folder in dict.fromkeys(file.parent for file in files):
+        inside = [file for file in files if file.parent == folder]
+        digest.update(hash_of_files(inside, folder).encode())
+    digest.update(json.dumps(annotated).encode())
+    return digest.hexdigest()[:16]
 
 
 def read_picture(path: str | os.PathLike, *, colour: str = "rgb", size: tuple[int, int] | None = None) -> torch.Tensor:
@@ -143,7 +149,7 @@ def read_picture(path: str | os.PathLike, *, colour: str = "rgb", size: tuple[in
     """
     require_choice("colour", colour, tuple(COLOURS))
     if size is not None:
-        size = _checked_size(size)
+        size = checked_size(size)
     path = Path(path)
     with _opened(path) as image:
         try:
@@ -204,21 +210,46 @@ def load_pictures(
 
     Explained in chapter 09.
     """
-    size = _checked_size(size)
+    size = checked_size(size)
     require_choice("colour", colour, tuple(COLOURS))
-    shape = (len(dataset), COLOURS[colour], *size)
+
+    def read(place: int) -> torch.Tensor:
+        return read_picture(dataset.files[place], colour=colour, size=size)
+
+    images = kept_pictures(dataset, (COLOURS[colour], *size), read, {"colour": colour}, cache=cache, progress=progress)
+    return images, dataset.boxes.float()
+
+
+def kept_pictures(
+    dataset: Any,
+    shape: tuple[int, int, int],
+    read: Callable[[int], torch.Tensor],
+    how: dict[str, Any],
+    *,
+    cache: bool,
+    progress: bool,
+) -> torch.Tensor:
+    """Return all pictures of a set as uint8 ``[N, *shape]``, from the cache if they have been made before.
+
+    Args:
+        dataset: has a length, ``files`` and ``hash``.
+        shape: (C, H, W).
+        read: gives a picture by its number.
+        how: what else the pixels depend on.
+        cache, progress: as for :func:`load_pictures`.
+    """
+    whole = (len(dataset), *shape)
 
     def fill(images: np.ndarray) -> None:
-        for place, file in enumerate(with_bar(dataset.files, progress, desc="pictures", unit="picture")):
-            images[place] = read_picture(file, colour=colour, size=size).numpy()
+        for place in with_bar(range(len(dataset)), progress, desc="pictures", unit="picture"):
+            images[place] = read(place).numpy()
 
-    about = {"format": FORMAT, "data": dataset.hash if cache else "", "shape": list(shape), "colour": colour}
+    about = {"format": FORMAT, "data": dataset.hash if cache else "", "shape": list(whole), **how}
     what = f"the cache of {len(dataset):,} pictures"
-    images = kept_array("pictures", about, shape, fill, what=what, cache=cache, mode="c")
-    return torch.from_numpy(images), dataset.boxes.float()
+    return torch.from_numpy(kept_array("pictures", about, whole, fill, what=what, cache=cache, mode="c"))
 
 
-def gather(keys: Iterable[Key], read: Callable[[Key], Boxed], *, lenient: bool) -> tuple[list[Boxed], dict[str, int]]:
+def gather(keys: Iterable[Key], read: Callable[[Key], Item], *, lenient: bool) -> tuple[list[Item], dict[str, int]]:
     """Read the annotation of many pictures, and count those that have to be left out.
 
     Args:
@@ -274,7 +305,8 @@ def require_same_size(picture: Path, annotation: Path, size: tuple[int, int] | N
     return shown
 
 
-def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
+def checked_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return (H, W), or raise :class:`ValueError` if these are not two whole numbers of pixels."""
     if isinstance(size, str | int) or len(size) != 2:
         raise ValueError(f"size must be (H, W) in pixels, got {size!r}")
     return require_count("size[0]", size[0]), require_count("size[1]", size[1])

@@ -16,6 +16,10 @@ from spikelab.validation import require_choice
 
 FOLDER = "VOCdevkit"
 YEARS = ("VOC2007", "VOC2012")
+CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
 ANIMALS = ("bird", "cat", "cow", "dog", "horse", "sheep")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -48,7 +52,7 @@ class Annotation(NamedTuple):
     things: tuple[Thing, ...]
 
 
-def read_annotation(path: str | os.PathLike) -> Annotation:
+def read_annotation(path: str | os.PathLike, *, empty: bool = False) -> Annotation:
     """Read an annotation in VOC's XML, as the Oxford-IIIT-Pet set uses it too.
 
     The file counts pixels from 1, and both ends of a side belong to the box; here a box is half-open and in shares:
@@ -56,10 +60,11 @@ def read_annotation(path: str | os.PathLike) -> Annotation:
 
     Args:
         path: the XML file.
+        empty: whether it may name no object.
 
     Raises:
-        DataError: if the file is missing, cut off or no annotation, names no object, or a box has no area or reaches
-            beyond the picture; the message names the file.
+        DataError: if the file is missing, cut off or no annotation, names no object though it must, or a box has no
+            area or reaches beyond the picture; the message names the file.
 
     Explained in chapter 09.
     """
@@ -78,7 +83,7 @@ def read_annotation(path: str | os.PathLike) -> Annotation:
         )
     size = int(height), int(width)
     things = tuple(_thing(path, element, size) for element in root.findall("object"))
-    if not things:
+    if not things and not empty:
         raise PictureError(f"{path} names no object: {AGAIN}", "nothing annotated")
     return Annotation(path, size, things)
 

@@ -159,3 +159,21 @@ def write_voc(root, year, things, size=(20, 30)):
         write_picture(folder / "JPEGImages" / f"{name}.jpg", size, 1000 + seed)
         (folder / "Annotations" / f"{name}.xml").write_text(annotation(size, *objects))
     return folder
+
+
+def write_coco(root, split, pictures, categories):
+    """One split of COCO: {file name: ((H, W), [(category, x, y, width, height, iscrowd), ...])}."""
+    import json
+
+    folder = root / "coco"
+    content = {"images": [], "annotations": [], "categories": [{"id": n, "name": name} for n, name in categories]}
+    for number, (name, (size, objects)) in enumerate(pictures.items()):
+        write_picture(folder / f"{split}2017" / name, size, number)
+        content["images"].append({"id": 10 + number, "file_name": name, "height": size[0], "width": size[1]})
+        for category, x, y, width, height, crowd in objects:
+            entry = {"id": len(content["annotations"]), "image_id": 10 + number, "category_id": category}
+            content["annotations"].append({**entry, "bbox": [x, y, width, height], "iscrowd": crowd})
+    path = folder / "annotations" / f"instances_{split}2017.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
