@@ -101,23 +101,43 @@ def apply_views(
     mirrored = torch.stack([1 - moved[:, 2], moved[:, 1], 1 - moved[:, 0], moved[:, 3]], 1)
     moved = torch.where(flip[:, None], mirrored, moved).to(boxes.dtype)
 
+    return look(light, windows, draws, size), moved
+
+
+def drawn_windows(draws: torch.Tensor) -> torch.Tensor:
+    """Return the windows ``[B, 4]`` on the pictures as they were drawn, wherever the objects are."""
+    return _placed(draws, _extent(draws))
+
+
+def look(light: torch.Tensor, windows: torch.Tensor, draws: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Return what is seen of pictures ``[B, C, H, W]`` in [0, 1] through windows, flipped and coloured as drawn."""
+    corner, extent = windows[:, :2], windows[:, 2:] - windows[:, :2]
     # grid_sample counts from -1 to 1 over the picture; a mirrored view runs through its window backwards.
-    theta = torch.zeros(len(images), 2, 3, device=images.device)
-    theta[:, 0, 0] = extent[:, 0] * (1 - 2 * flip.float())
+    theta = torch.zeros(len(light), 2, 3, device=light.device)
+    theta[:, 0, 0] = extent[:, 0] * (1 - 2 * (draws[:, 0] > 0.5).float())
     theta[:, 1, 1] = extent[:, 1]
     theta[:, :, 2] = 2 * corner + extent - 1
-    grid = F.affine_grid(theta, [len(images), images.shape[1], *size], align_corners=False)
+    grid = F.affine_grid(theta, [len(light), light.shape[1], *size], align_corners=False)
     views = F.grid_sample(light - 0.5, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + 0.5
-    return _recolour(views, draws), moved
+    return _recolour(views, draws)
+
+
+def _extent(draws: torch.Tensor) -> torch.Tensor:
+    """Width and height ``[B, 2]`` of the windows."""
+    return draws[:, 1:2] * torch.stack([torch.exp(draws[:, 2] / 2), torch.exp(-draws[:, 2] / 2)], 1)
+
+
+def _placed(draws: torch.Tensor, extent: torch.Tensor) -> torch.Tensor:
+    start = 0.5 + draws[:, 3:5] * (1 - extent).abs() / 2 - extent / 2
+    return torch.cat([start, start + extent], 1)
 
 
 def _windows(boxes: torch.Tensor, draws: torch.Tensor, keep: float) -> torch.Tensor:
     """Corners ``[B, 4]`` of the windows on the pictures."""
-    shape = torch.stack([torch.exp(draws[:, 2] / 2), torch.exp(-draws[:, 2] / 2)], 1)
     low, high = boxes[:, :2], boxes[:, 2:]
     side = high - low
-    extent = torch.maximum(draws[:, 1:2] * shape, keep * side)
-    start = 0.5 + draws[:, 3:5] * (1 - extent).abs() / 2 - extent / 2
+    extent = torch.maximum(_extent(draws), keep * side)
+    start = _placed(draws, extent)[:, :2]
     margin = (1 - keep) * side
     start = torch.minimum(torch.maximum(start, high - margin - extent), low + margin)
     return torch.cat([start, start + extent], 1)
