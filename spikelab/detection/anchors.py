@@ -54,8 +54,8 @@ COCO_YOLOV2_ANCHORS = AnchorSet(
     (
         (0.57273 * 32, 0.677385 * 32),
         (1.87446 * 32, 2.06253 * 32),
-        (7.88282 * 32, 3.52778 * 32),
         (3.33843 * 32, 5.47434 * 32),
+        (7.88282 * 32, 3.52778 * 32),
         (9.77052 * 32, 9.16828 * 32),
     ),
     416,
@@ -71,6 +71,16 @@ VOC_YOLOV2_ANCHORS = AnchorSet(
     ),
     416,
     "YOLOv2's authors' yolov2-voc.cfg, given there in cells of 32 pixels",
+)
+VOC_ANCHORS = AnchorSet(
+    ((18, 30), (28, 78), (52, 47), (51, 137), (94, 95), (101, 206), (218, 157), (178, 305), (342, 334)),
+    416,
+    "kmeans_anchors on the 7,843 boxes of 2,500 VOC2007 train pictures stretched to a square: mean best IoU .68",
+)
+VOC_TINY_ANCHORS = AnchorSet(
+    ((22, 36), (37, 101), (68, 67), (88, 159), (174, 241), (337, 325)),
+    416,
+    "the same with six, for two heads of three: mean best IoU .63",
 )
 
 

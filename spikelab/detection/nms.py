@@ -234,7 +234,7 @@ def _best_first(scores: torch.Tensor) -> torch.Tensor:
 def _ranked(top: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """Order [B, K] by falling score, equal ones by rising index."""
     by_index = index.argsort(1)
-    return by_index.gather(1, top.gather(1, by_index).argsort(1, descending=True, stable=True))
+    return by_index.gather(1, top.gather(1, by_index).argsort(dim=1, descending=True, stable=True))
 
 
 def _check(
