@@ -24,7 +24,9 @@ batch normalisation
 learning
     only the way forward.
 
-What is counted is therefore a lower bound, and a comparison of two networks is one of their synapses.
+What is counted is therefore a lower bound, and a comparison of two networks is one of their synapses. For the first two
+there is an estimate, ``memory_traffic``; other prices are in ``PriceTable``; what a published energy would be on a
+neuromorphic chip is recomputed by ``chip_energy_j``.
 
 Explained in chapters 09 and 13. Source of the two prices: Horowitz, ISSCC 2014; paper 2, section 3.3.
 """
@@ -40,14 +42,56 @@ from torch import nn
 from torch.nn import functional as F
 
 from spikelab.plasticity import DecolleLayer, FixedReadout
-from spikelab.validation import require_count, require_non_negative
+from spikelab.validation import require_between, require_count, require_non_negative, require_positive
 
 MAC_PJ = 4.6
 """A multiplication and an addition of 32-bit floating-point numbers in 45 nm, 3.7 + 0.9 pJ."""
 AC_PJ = 0.9
 """An addition of 32-bit floating-point numbers in 45 nm, in pJ."""
+SRAM_WORD_PJ = 5.0
+"""Reading or writing 32 bits on the chip, in pJ: half of the 64 bits from a cache of 8 KB (Horowitz, ISSCC 2014)."""
+DRAM_WORD_PJ = 650.0
+"""Reading or writing 32 bits of external memory, in pJ: half of the least for 64 bits, 1.3 to 2.6 nJ (the same)."""
+TRUENORTH_GSOPS_PER_WATT = 400.0
+"""What TrueNorth reached at best, in 10⁹ synaptic operations per second and watt, as it is quoted from Merolla et al.,
+Science 2014."""
 LARGEST_SUM = 15
 """Whole numbers up to this size are spikes or sums of spikes."""
+
+
+class PriceTable(NamedTuple):
+    """Energy of an operation, in pJ. Another machine is another record: ``FLOAT32_45NM._replace(ac=0.5)``.
+
+    Attributes:
+        name: technology and precision.
+        mac: a multiplication and an addition.
+        ac: an addition alone.
+        word: reading or writing the 32 bits of a weight or a membrane.
+        source: where the numbers are from.
+
+    Explained in chapter 13.
+    """
+
+    name: str
+    mac: float
+    ac: float
+    word: float
+    source: str
+
+    def energy_pj(self, macs: float = 0.0, acs: float = 0.0, words: float = 0.0) -> float:
+        """Energy in pJ of so many operations; a million pJ is a µJ, and 10¹² pJ is a joule."""
+        counts = {"macs": macs, "acs": acs, "words": words}
+        macs, acs, words = (require_non_negative(name, count) for name, count in counts.items())
+        return self.mac * macs + self.ac * acs + self.word * words
+
+
+FLOAT32_45NM = PriceTable(
+    "45 nm, float32", MAC_PJ, AC_PJ, SRAM_WORD_PJ, "Horowitz, ISSCC 2014: multiply 3.7, add 0.9, half of 8 KB cache 10"
+)
+INT8_45NM = PriceTable(
+    "45 nm, int8", 0.3, 0.1, SRAM_WORD_PJ / 4, "Horowitz, ISSCC 2014: 8-bit multiply 0.2, 32-bit add 0.1; 8 of 64 bits"
+)
+"""Weights and activations of 8 bits, sums of 32; words are weights. A membrane of 32 bits still costs four of them."""
 
 
 class LayerOperations(NamedTuple):
@@ -176,6 +220,147 @@ def energy_pj(operations: Operations, mac: float = MAC_PJ, ac: float = AC_PJ) ->
     """
     mac, ac = require_non_negative("mac", mac, "pJ"), require_non_negative("ac", ac, "pJ")
     return mac * operations.macs + ac * operations.acs
+
+
+def synaptic_operations(spikes: torch.Tensor, layer: nn.Conv2d | nn.Linear) -> float:
+    r"""Additions that spikes cause in the layer they arrive at (SynOps), :math:`\sum S \cdot \mathrm{fan\text{-}out}`.
+
+    Each spike is paid for the neurons that it really reaches, fewer at the border of a map, and by its value: the sum 3
+    of a residual addition is three spikes. The shortcut rate · MAC · T counts the zeros of the padding too, which never
+    fire.
+
+    Args:
+        spikes: input of the layer, ``[T, B, C, H, W]`` or ``[..., N]``, whole numbers; a sign costs nothing.
+        layer: the layer that they arrive at.
+    Returns:
+        Number of additions, summed over steps and samples.
+    Raises:
+        ValueError: if the inputs are no spikes: then they must be multiplied.
+
+    Explained in chapter 13.
+    """
+    if not isinstance(layer, nn.Conv2d | nn.Linear):
+        raise ValueError(f"layer must be a Conv2d or a Linear, got {type(layer).__name__}")
+    values = spikes.detach().float()
+    if not _are_spikes(values):
+        raise ValueError(f"spikes must be whole numbers of at most {LARGEST_SUM}; other inputs are multiplied")
+    return _Count("", layer, 1)._additions(values.abs())
+
+
+def break_even_rate(num_steps: int, mac: float = MAC_PJ, ac: float = AC_PJ, zeros: float = 0.0) -> float:
+    r"""Spikes per neuron and step at which a spiking network pays as much as its twin without spikes.
+
+    A layer of M synapses costs :math:`(1 - s) M e_{MAC}` there and :math:`r T M e_{AC}` here, so
+
+    .. math:: r^* = \frac{(1 - s)\, e_{MAC}}{T\, e_{AC}}
+
+    by arithmetic alone. Above 1 even a spike from each neuron at every step is cheaper.
+
+    Args:
+        num_steps: T.
+        mac: price of the twin's operation; a twin in int8 is ``INT8_45NM.mac``.
+        ac: price of the spiking network's.
+        zeros: s, the share of the twin's activations that are zero and that its machine skips.
+    Returns:
+        r*.
+    Raises:
+        ValueError: if a price is not positive, or ``zeros`` is no share.
+
+    Explained in chapter 13.
+    """
+    require_count("num_steps", num_steps)
+    mac, ac = require_positive("mac", mac, "pJ"), require_positive("ac", ac, "pJ")
+    return (1 - require_between("zeros", zeros, 0, 1, "a share of the activations")) * mac / (num_steps * ac)
+
+
+class MemoryTraffic(NamedTuple):
+    """Words that go between memory and arithmetic for one sample, by an assumed reuse.
+
+    Attributes:
+        weights: weights that are read.
+        membranes: membranes that are read and written.
+    """
+
+    weights: float
+    membranes: float
+
+    @property
+    def words(self) -> float:
+        """All of them."""
+        return self.weights + self.membranes
+
+
+def memory_traffic(
+    operations: Operations, *, neurons: int = 0, num_steps: int = 1, mac_reuse: float = 16.0, ac_reuse: float = 1.0
+) -> MemoryTraffic:
+    """Estimate what ``count_operations`` leaves out: weights fetched, and membranes read and written.
+
+    A dense layer knows beforehand which weights it needs, and uses a fetched one for several places; the 16 times here
+    are an assumption, as is that spikes, which come when they come, use theirs once. Activations and spikes themselves
+    are not counted. Multiplied by ``SRAM_WORD_PJ`` or ``DRAM_WORD_PJ`` (130 times that) it is an energy.
+
+    Args:
+        operations: as counted.
+        neurons: number of membranes; 0 for a network without spikes.
+        num_steps: T; a membrane is read and written once in each.
+        mac_reuse: multiplications by one fetched weight.
+        ac_reuse: additions of one fetched weight.
+    Returns:
+        Words of 32 bits, for one sample.
+    Raises:
+        ValueError: if a reuse is not positive or a number is negative.
+
+    Explained in chapter 13. Source of the words' price: Horowitz, ISSCC 2014; of the reuse: assumed.
+    """
+    require_count("neurons", neurons, minimum=0), require_count("num_steps", num_steps)
+    by_macs = operations.macs / require_positive("mac_reuse", mac_reuse)
+    by_acs = operations.acs / require_positive("ac_reuse", ac_reuse)
+    return MemoryTraffic(by_macs + by_acs, 2.0 * neurons * num_steps)
+
+
+def chip_energy_j(operations_per_step: float, num_steps: int, gops_per_watt: float = TRUENORTH_GSOPS_PER_WATT) -> float:
+    r"""Energy of synaptic operations on a chip of known efficiency, :math:`E = N T / \eta`, in joules.
+
+    Operations per second and watt are operations per joule: time has cancelled. An estimate for a network that was
+    never mapped to the chip, at the best efficiency that it reached.
+
+    Args:
+        operations_per_step: N.
+        num_steps: T.
+        gops_per_watt: η in 10⁹ operations per second and watt; paper 2 says 300 and calculates with 400.
+    Returns:
+        Energy in J.
+    Raises:
+        ValueError: if a number is negative or the efficiency not positive.
+
+    Explained in chapter 13. Source: Merolla et al., Science 2014 (TrueNorth).
+    """
+    operations = require_non_negative("operations_per_step", operations_per_step)
+    efficiency = require_positive("gops_per_watt", gops_per_watt, "10⁹ operations per second and watt")
+    return operations * require_count("num_steps", num_steps) / (efficiency * 1e9)
+
+
+def paper_2_energy(operations: float, num_steps: int, gflops_per_watt: float = 400.0, step_s: float = 1e-3) -> float:
+    r"""The number that table 1 of paper 2 calls energy, :math:`N / \eta \cdot T \cdot 1\,\mathrm{ms}`, to check it by.
+
+    The paper prints no formula; this one gives both of its rows, 6.38e-6 and 4.29e-4, with 400 GFLOPS/W, while its
+    text says 300 (8.5e-6 and 5.7e-4). Their ratio, 67, is the same. In unit it is J·s, unless N were operations per
+    second; with N operations in each step, as the paper counts them, the energy is that of ``chip_energy_j``, a
+    thousand times as much.
+
+    Args:
+        operations: N, the column FLOPs of the table.
+        num_steps: T.
+        gflops_per_watt: η in 10⁹ operations per second and watt.
+        step_s: duration of a step in s; 1 ms in the paper, TrueNorth's clock.
+    Returns:
+        The number in the table.
+    Raises:
+        ValueError: as ``chip_energy_j``, and if the duration is not positive.
+
+    Explained in chapter 13. Source: paper 2, table 1 and section 3.4.
+    """
+    return chip_energy_j(operations, num_steps, gflops_per_watt) * require_positive("step_s", step_s, "s")
 
 
 class _Count:

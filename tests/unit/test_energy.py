@@ -5,7 +5,21 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from spikelab.energy import LayerOperations, Operations, count_operations, energy_pj
+from spikelab.energy import (
+    DRAM_WORD_PJ,
+    FLOAT32_45NM,
+    INT8_45NM,
+    SRAM_WORD_PJ,
+    LayerOperations,
+    Operations,
+    break_even_rate,
+    chip_energy_j,
+    count_operations,
+    energy_pj,
+    memory_traffic,
+    paper_2_energy,
+    synaptic_operations,
+)
 from spikelab.models.localizer import DecolleLocalizer, SurrogateLocalizer
 from spikelab.neurons import lif
 from spikelab.plasticity import DecolleLayer, DecolleNetwork, FixedReadout, decolle_mlp
@@ -347,5 +361,143 @@ def test_energy_is_priced_from_the_table():
     ],
 )
 def test_what_cannot_be_counted_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# Chapter 13. The digit scenes' detector: its multiplications as ANN, and in four steps of spikes.
+ANN_MACS, ANN_NONZERO = 3_772_608, 1_700_000
+FIRST_MACS, SPIKING_ACS, NEURONS = 112_896, 1_397_171, 25_088
+
+
+def totals(macs=0.0, acs=0.0):
+    return Operations((LayerOperations("all", macs, macs, acs, 0.0, 1.0),), parameters=0)
+
+
+def test_prices_of_the_detector_of_digit_scenes_in_float_and_in_bytes():
+    table = FLOAT32_45NM
+    assert table.energy_pj(ANN_MACS) / 1e6 == pytest.approx(17.35, abs=0.005)
+    assert table.energy_pj(FIRST_MACS, SPIKING_ACS) / 1e6 == pytest.approx(1.78, abs=0.005)
+    assert table.energy_pj(ANN_MACS) / table.energy_pj(FIRST_MACS, SPIKING_ACS) == pytest.approx(9.8, abs=0.05)
+    assert table.energy_pj(ANN_NONZERO) / 1e6 == pytest.approx(7.82, abs=0.005)
+    assert INT8_45NM.energy_pj(ANN_MACS) / 1e6 == pytest.approx(1.13, abs=0.005)
+    assert INT8_45NM.energy_pj(FIRST_MACS, SPIKING_ACS) / 1e6 == pytest.approx(0.174, abs=0.0005)
+    assert INT8_45NM.energy_pj(ANN_MACS) / INT8_45NM.energy_pj(FIRST_MACS, SPIKING_ACS) == pytest.approx(6.5, abs=0.05)
+
+
+def test_table_and_function_agree_and_a_table_can_be_changed():
+    operations = totals(1e9, 2e9)
+    assert FLOAT32_45NM.energy_pj(operations.macs, operations.acs) == energy_pj(operations) == pytest.approx(6.4e9)
+    assert FLOAT32_45NM._replace(mac=1.0, ac=0.5, word=2.0).energy_pj(3, 4, 5) == pytest.approx(15)
+    assert FLOAT32_45NM.mac / FLOAT32_45NM.ac == pytest.approx(5.1, abs=0.02)
+
+
+def test_figure_4_of_paper_2_is_199_and_133_times_and_not_158():
+    ann = FLOAT32_45NM.energy_pj(66.19e9) / 1e12
+    assert ann == pytest.approx(0.304, abs=0.001)
+    for steps, millijoules, ratio in ((4, 1.53, 199), (6, 2.30, 133), (5, None, 159.2)):
+        spiking = FLOAT32_45NM.energy_pj(acs=0.425e9 * steps) / 1e12
+        assert millijoules is None or spiking * 1e3 == pytest.approx(millijoules, abs=0.006)
+        assert ann / spiking == pytest.approx(ratio, abs=0.5)
+    operations = 66.19 / 0.425
+    assert operations == pytest.approx(155.7, abs=0.05)
+
+
+def test_table_1_of_paper_2_uses_400_where_its_text_says_300():
+    ours, conversion = (4.25e8, 6), (4.9e7, 3500)
+    assert paper_2_energy(*ours) == pytest.approx(6.375e-6)
+    assert paper_2_energy(*conversion) == pytest.approx(4.2875e-4)
+    assert paper_2_energy(*ours, 300) == pytest.approx(8.5e-6)
+    assert paper_2_energy(*conversion, 300) == pytest.approx(5.7167e-4, rel=1e-4)
+    for efficiency in (300, 400):
+        ratio = paper_2_energy(*conversion, efficiency) / paper_2_energy(*ours, efficiency)
+        assert ratio == pytest.approx(67.25, abs=0.01)
+
+
+def test_joules_on_the_chip_are_a_thousand_times_the_table():
+    assert chip_energy_j(4.25e8, 6, 400) == pytest.approx(6.375e-3)
+    assert chip_energy_j(4.9e7, 3500) == pytest.approx(0.43, abs=0.002)
+    assert chip_energy_j(4.25e8, 6) / paper_2_energy(4.25e8, 6) == pytest.approx(1000)
+    base = FLOAT32_45NM.energy_pj(acs=0.425e9 * 6) / 1e12
+    assert base / paper_2_energy(4.25e8, 6) == pytest.approx(360, abs=1)
+    assert chip_energy_j(2e8, 3, 100) == 4 * chip_energy_j(1e8, 3, 200)
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "rate"), [(1, 5.11), (4, 1.28), (6, 0.852), (16, 0.32), (128, 0.040), (3500, 0.00146)]
+)
+def test_break_even_rates(num_steps, rate):
+    assert break_even_rate(num_steps) == pytest.approx(rate, rel=0.005)
+
+
+def test_break_even_moves_with_precision_and_zeros():
+    assert break_even_rate(4, mac=INT8_45NM.mac) == pytest.approx(0.083, abs=0.0005)
+    assert break_even_rate(4, zeros=0.5) == pytest.approx(break_even_rate(8))
+    assert break_even_rate(51) > 0.1 > break_even_rate(52)
+
+
+@pytest.mark.parametrize(("num_steps", "zeros"), [(1, 0.0), (4, 0.5), (17, 0.3)])
+def test_at_the_break_even_rate_both_pay_the_same(num_steps, zeros):
+    synapses = 1e6
+    acs = break_even_rate(num_steps, zeros=zeros) * num_steps * synapses
+    assert energy_pj(totals(acs=acs)) == pytest.approx(energy_pj(totals(macs=(1 - zeros) * synapses)))
+
+
+def test_memory_eats_most_of_the_gain():
+    membranes = memory_traffic(totals(), neurons=NEURONS, num_steps=4)
+    assert membranes == (0, 2 * 4 * NEURONS)
+    assert membranes.words * SRAM_WORD_PJ / 1e6 == pytest.approx(1.00, abs=0.005)
+    assert memory_traffic(totals(acs=SPIKING_ACS)).words * SRAM_WORD_PJ / 1e6 == pytest.approx(6.99, abs=0.005)
+    spiking, ann = totals(FIRST_MACS, SPIKING_ACS), totals(ANN_MACS)
+    words = memory_traffic(spiking, neurons=NEURONS, num_steps=4).words
+    spiking_pj = FLOAT32_45NM.energy_pj(spiking.macs, spiking.acs, words)
+    ann_pj = FLOAT32_45NM.energy_pj(ann.macs, words=memory_traffic(ann).words)
+    assert spiking_pj / 1e6 == pytest.approx(9.8, abs=0.05)
+    assert ann_pj / 1e6 == pytest.approx(18.5, abs=0.05)
+    assert ann_pj / spiking_pj == pytest.approx(1.9, abs=0.05)
+    assert DRAM_WORD_PJ / SRAM_WORD_PJ == 130
+    assert memory_traffic(ann, mac_reuse=1).weights == 16 * memory_traffic(ann).weights
+
+
+@pytest.mark.parametrize(("place", "value", "additions"), [((2, 2), 1, 36), ((0, 0), 1, 16), ((2, 2), 3, 108)])
+def test_synaptic_operations_of_one_spike(place, value, additions):
+    layer = nn.Conv2d(2, 4, 3, padding=1)
+    train = torch.zeros(3, 1, 2, 5, 5)
+    train[1, 0, 1, place[0], place[1]] = value
+    assert synaptic_operations(train, layer) == additions
+    assert synaptic_operations(-train, layer) == additions
+    assert synaptic_operations(train.expand(3, 4, -1, -1, -1), layer) == 4 * additions
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_synaptic_operations_equal_a_convolution_with_ones(shape):
+    layer, train = with_ones(shape), spikes(3, 2, 4, 9, 8, largest=3)
+    assert synaptic_operations(train, layer) == float(layer(train.flatten(0, 1)).detach().sum())
+    assert synaptic_operations(spikes(3, 2, 7), nn.Linear(7, 5)) == 5 * float(spikes(3, 2, 7).sum())
+
+
+def test_shortcut_by_the_rate_counts_the_padding():
+    layer, train = nn.Conv2d(4, 6, 3, padding=1), torch.ones(2, 1, 4, 7, 7)
+    shortcut = 1.0 * 2 * 7 * 7 * 6 * 4 * 9
+    assert shortcut / synaptic_operations(train, layer) == pytest.approx((7 * 7 * 9) / (19 * 19))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: FLOAT32_45NM.energy_pj(-1), "macs must be zero or more"),
+        (lambda: synaptic_operations(picture(1, 4), nn.Linear(4, 2)), "whole numbers of at most 15"),
+        (lambda: synaptic_operations(spikes(1, 4), nn.ReLU()), "Conv2d or a Linear, got ReLU"),
+        (lambda: break_even_rate(0), "num_steps must be at least 1"),
+        (lambda: break_even_rate(4, zeros=1.5), r"zeros must lie in \[0, 1\]"),
+        (lambda: break_even_rate(4, ac=0), "ac must be positive"),
+        (lambda: memory_traffic(totals(), mac_reuse=0), "mac_reuse must be positive"),
+        (lambda: memory_traffic(totals(), neurons=-1), "neurons must be at least 0"),
+        (lambda: chip_energy_j(-1, 4), "operations_per_step must be zero or more"),
+        (lambda: chip_energy_j(1, 4, 0), "gops_per_watt must be positive"),
+        (lambda: paper_2_energy(1, 4, step_s=0), "step_s must be positive"),
+    ],
+)
+def test_impossible_energies_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
