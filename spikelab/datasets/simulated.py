@@ -129,7 +129,7 @@ def make_synthetic(target: str | os.PathLike | None = None, *, seed: int = 0) ->
             return target
         require_room(target.parent, 1797 * BYTES_PER_RECORDING, "the synthetic stand-in for N-MNIST")
         with whole_folder(target) as part:
-            for split, images, labels in _digits(seed):
+            for split, images, labels in small_digits(seed):
                 for job in _jobs(part, split, images, labels, seed):
                     _simulate_block(*job)
             _finish(part, settings)
@@ -157,7 +157,7 @@ def _generator(seed: int, split: str, number: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
 
 
-def _digits(seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def small_digits(seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Give (split, images ``[N, 28, 28]`` uint8, labels ``[N]``) of scikit-learn's digits for train and test."""
     require_package("sklearn")
     from sklearn.datasets import load_digits

@@ -85,7 +85,7 @@ def test_synthetic_set(data, tmp_path, monkeypatch):
     images = np.zeros((3, 28, 28), dtype=np.uint8)
     images[:, 8:20, 10:14] = 255
     some = [(split, images, np.arange(3)) for split in ("train", "test")]
-    monkeypatch.setattr(simulated, "_digits", lambda seed: some)
+    monkeypatch.setattr(simulated, "small_digits", lambda seed: some)
     status, said = run("make", "nmnist-synthetic")
     assert status == 0, said
     assert str(tmp_path / "cache" / "spikelab" / "nmnist-synthetic") in said

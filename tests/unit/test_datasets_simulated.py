@@ -189,13 +189,13 @@ make_simulated({str(mnist)!r}, {str(tmp_path / "killed")!r}, workers=1)
 @pytest.fixture
 def few_digits(monkeypatch):
     """Thirty digits instead of 1,797."""
-    whole = module._digits
+    whole = module.small_digits
 
     def some(seed):
         for split, images, labels in whole(seed):
             yield split, images[:20], labels[:20]
 
-    monkeypatch.setattr(module, "_digits", some)
+    monkeypatch.setattr(module, "small_digits", some)
 
 
 def test_the_stand_in_says_that_it_is_one(few_digits):
@@ -209,7 +209,7 @@ def test_the_stand_in_says_that_it_is_one(few_digits):
 
 def test_the_stand_in_is_made_once(few_digits, monkeypatch):
     first = contents(make_synthetic())
-    monkeypatch.setattr(module, "_digits", lambda seed: pytest.fail("made again"))
+    monkeypatch.setattr(module, "small_digits", lambda seed: pytest.fail("made again"))
     assert contents(make_synthetic()) == first
     assert NMNIST("train", kind="synthetic")[0][1] in range(10)
 
@@ -239,7 +239,7 @@ def test_a_stand_in_that_breaks_off_leaves_nothing(few_digits, tmp_path, monkeyp
 
 
 def test_digits_fill_twenty_pixels_like_mnists():
-    parts = {split: (images, labels) for split, images, labels in module._digits(0)}
+    parts = {split: (images, labels) for split, images, labels in module.small_digits(0)}
     assert {split: len(labels) for split, (_, labels) in parts.items()} == {"train": 1397, "test": 400}
     images = np.concatenate([images for images, _ in parts.values()])
     assert images.shape[1:] == (28, 28)
@@ -253,9 +253,9 @@ def test_digits_fill_twenty_pixels_like_mnists():
 
 
 def test_the_digits_are_the_same_each_time():
-    first, again = (next(iter(module._digits(0)))[1] for _ in range(2))
+    first, again = (next(iter(module.small_digits(0)))[1] for _ in range(2))
     assert np.array_equal(first, again)
-    assert not np.array_equal(first, next(iter(module._digits(1)))[1])
+    assert not np.array_equal(first, next(iter(module.small_digits(1)))[1])
 
 
 @pytest.mark.slow
@@ -263,8 +263,8 @@ def test_two_processes_that_need_the_stand_in_at_once_get_one(tmp_path):
     code = """
 import time
 from spikelab.datasets import NMNIST, simulated
-whole, block = simulated._digits, simulated._simulate_block
-simulated._digits = lambda seed: ((split, images[:20], labels[:20]) for split, images, labels in whole(seed))
+whole, block = simulated.small_digits, simulated._simulate_block
+simulated.small_digits = lambda seed: ((split, images[:20], labels[:20]) for split, images, labels in whole(seed))
 def slowly(*job):
     print("made", flush=True)
     time.sleep(0.5)
