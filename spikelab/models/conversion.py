@@ -764,8 +764,12 @@ def _follow(model: nn.Module) -> LayerGraph:
             name = call.name + "_" if hasattr(nn.ModuleDict, call.name) or call.name == INPUT else call.name
             names[call] = name
             layers[name] = copy.deepcopy(layer)
-            if hasattr(layer, "inplace"):
-                layers[name].inplace = False  # the input may have other readers
+            if getattr(layer, "inplace", False):
+                if len(call.args[0].users) > 1:
+                    raise ValueError(
+                        f"{call.name} ({type(layer).__name__}) overwrites what others read: set inplace=False"
+                    )
+                layers[name].inplace = False  # what it would overwrite may be the picture
             sources[name] = tuple(_name(node, names) for node in inputs)
     return LayerGraph(layers, sources, outputs).eval()
 

@@ -342,6 +342,17 @@ def test_what_cannot_be_converted_is_refused_by_name(model, says):
         fold_network(model)
 
 
+def test_layers_that_overwrite_their_input_no_longer_do():
+    images = pictures(2, 3, 4, 4) - 0.5
+    before = images.clone()
+    graph = fold_network(nn.Sequential(nn.ReLU(inplace=True)))
+    assert torch.equal(graph(images), before.clamp(min=0))
+    assert torch.equal(images, before)
+    shared = Branching(lambda net, x: net.relu(x) + x, relu=nn.ReLU(inplace=True))
+    with pytest.raises(ValueError, match="overwrites what others read"):
+        fold_network(shared)
+
+
 def test_two_inputs_and_no_network_are_refused():
     class Two(nn.Module):
         def forward(self, a, b):
