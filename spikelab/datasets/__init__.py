@@ -14,6 +14,7 @@ name                      what                                                  
 ``VOCdevkit``             of these the pictures of one animal                     :class:`Pets`
 ``coco``                  COCO 2017: ten animals                                  :class:`Animals`
 ``pets-synthetic``        drawn animals in the files of the two                   :class:`Pets`
+``scenes-synthetic``      drawn scenes of several objects in the files of the two :class:`VOC`, :class:`Animals`
 ========================= ======================================================= =========================
 
 They are looked for in the folder that ``$SPIKELAB_DATA`` names and in the cache folder; ``spikelab data`` lists,

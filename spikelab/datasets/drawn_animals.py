@@ -29,6 +29,7 @@ from spikelab.datasets.drawn_scenes import (
     something_in_front,
     step,
 )
+from spikelab.datasets.drawn_things import Place, Thing
 
 
 class Build(NamedTuple):
@@ -126,28 +127,21 @@ FARM = (
 POSES = ("stand", "walk", "sit", "lie", "portrait")
 
 
-class Place(NamedTuple):
-    """How large an animal is in a picture, and where.
+class Drawn(NamedTuple):
+    """One animal or thing of a picture.
 
     Attributes:
-        pose: how it stands, sits or lies; ``"portrait"`` shows head and chest.
-        share: the larger of its width and height, as a share of the picture's; of a portrait, that of its head.
-        across, down: where its middle is (of a portrait: that of its head), as a share of width and height.
+        breed: what it is.
+        pose: of an animal.
+        mask, head: bool ``[H, W]`` of the pixels that show it, and of those that show its head.
+        seen: which share of what was painted of it is not hidden behind others.
     """
 
-    pose: str
-    share: float
-    across: float
-    down: float
-
-
-class Drawn(NamedTuple):
-    """One animal of a picture: breed and pose, and bool ``[H, W]`` of the pixels that show it, and of its head."""
-
-    breed: Breed
+    breed: Breed | str
     pose: str
     mask: np.ndarray
     head: np.ndarray
+    seen: float = 1.0
 
 
 class Picture(NamedTuple):
@@ -158,16 +152,16 @@ class Picture(NamedTuple):
 
 
 def draw(
-    breeds: Sequence[Breed],
+    breeds: Sequence[Breed | str],
     size: tuple[int, int],
     generator: np.random.Generator,
     *,
     places: Sequence[Place] | None = None,
 ) -> Picture:
-    """Draw animals in a scene.
+    """Draw animals, and things among them, in a scene.
 
     Args:
-        breeds: of the animals, from back to front.
+        breeds: of the animals, from back to front; a thing is one of ``drawn_things.THINGS``.
         size: ``(H, W)``.
         generator: everything that is left to chance comes from it.
         places: of each animal; if not given, drawn by :func:`draw_place`.
@@ -177,10 +171,13 @@ def draw(
     """
     canvas = Canvas(size, generator)
     paint_background(canvas)
-    animals: list[_Animal] = []
+    painted: list[float] = []
+    animals: list[_Animal | Thing] = []
     for number, breed in enumerate(breeds):
-        animal = _Animal(canvas, breed, places[number] if places else draw_place(generator))
+        place = places[number] if places else draw_place(generator)
+        animal = Thing(canvas, breed, place) if isinstance(breed, str) else _Animal(canvas, breed, place)
         animal.paint()
+        painted.append(float(animal.mask.sum()))
         for behind in animals:
             behind.hide(animal.mask)
         animals.append(animal)
@@ -190,7 +187,9 @@ def draw(
         for animal in animals:
             animal.hide(front[0])
     image = photograph(canvas)
-    return Picture(image, [Drawn(a.breed, a.pose, a.mask > 0.5, np.minimum(a.head, a.mask) > 0.5) for a in animals])
+    seen = [float(a.mask.sum()) / max(whole, 1e-6) for a, whole in zip(animals, painted, strict=True)]
+    found = zip(animals, seen, strict=True)
+    return Picture(image, [Drawn(a.breed, a.pose, a.mask > 0.5, np.minimum(a.head, a.mask) > 0.5, s) for a, s in found])
 
 
 def _hides(cover: np.ndarray, mask: np.ndarray, share: float) -> bool:

@@ -102,10 +102,10 @@ def make_synthetic_pets(
     if test is not None:
         counts |= {"test": require_count("test", test), "val": max(test // 3, 1)}
     settings = {"format": FORMAT, "seed": require_count("seed", seed, 0), "counts": counts}
-    if _finished(target, settings):
+    if finished(target, settings):
         return target
     with disk_errors(target.parent), locked(target):
-        if _finished(target, settings):
+        if finished(target, settings):
             return target
         total = sum(counts.values())
         require_room(
@@ -146,7 +146,7 @@ def draw_pet(number: int, split: str = "trainval", *, seed: int = 0) -> PetPictu
     """
     require_count("number", number, 0)
     require_choice("split", split, ("trainval", "test"))
-    generator = _generator(seed, split, number)
+    generator = generator_of(seed, split, number)
     breed = PETS[number % len(PETS)]
     picture, drawn = _one(breed, generator, draw_place)
     trimap = trimap_of(drawn.mask)
@@ -170,7 +170,8 @@ def inclusive_box(mask: np.ndarray) -> tuple[int, int, int, int]:
     return int(columns[0]) + 1, int(rows[0]) + 1, int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _generator(seed: int, split: str, number: int) -> np.random.Generator:
+def generator_of(seed: int, split: str, number: int) -> np.random.Generator:
+    """Return the random generator of one picture of a set."""
     digest = hashlib.sha256(f"{seed}/{split}/{number}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16]))
 
@@ -203,21 +204,21 @@ def _grow(mask: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def _write_pet(folder: Path, pet: PetPicture) -> None:
-    write_atomic(folder / "images" / f"{pet.name}.jpg", _jpeg(pet.image))
+    write_atomic(folder / "images" / f"{pet.name}.jpg", jpeg(pet.image))
     write_atomic(folder / "annotations" / "trimaps" / f"{pet.name}.png", _png(pet.trimap))
-    xml = _xml("OXIIIT", pet.name, pet.trimap.shape, pet.species, pet.head)
+    xml = voc_xml("OXIIIT", pet.name, pet.trimap.shape, [(pet.species, pet.head, False)])
     write_atomic(folder / "annotations" / "xmls" / f"{pet.name}.xml", xml)
 
 
 def _write_animal(folder: Path, number: int, split: str, seed: int) -> None:
     breed = _VOC_BREEDS[number % len(_VOC_BREEDS)]
-    picture, drawn = _one(breed, _generator(seed, split, number), draw_wild_place)
+    picture, drawn = _one(breed, generator_of(seed, split, number), draw_wild_place)
     name = _voc_name(number, split)
     classes = np.where(drawn.mask, VOC_CLASSES[breed.species], 0).astype(np.uint8)
     classes[trimap_of(drawn.mask) == BORDER] = VOC_VOID
-    write_atomic(folder / "JPEGImages" / f"{name}.jpg", _jpeg(picture.image))
+    write_atomic(folder / "JPEGImages" / f"{name}.jpg", jpeg(picture.image))
     write_atomic(folder / "SegmentationClassAug" / f"{name}.png", _png(classes))
-    xml = _xml("VOC2012", name, drawn.mask.shape, breed.species, inclusive_box(drawn.mask))
+    xml = voc_xml("VOC2012", name, drawn.mask.shape, [(breed.species, inclusive_box(drawn.mask), False)])
     write_atomic(folder / "Annotations" / f"{name}.xml", xml)
 
 
@@ -241,23 +242,25 @@ def _write_lists(part: Path, counts: dict[str, int]) -> None:
 
     lists = part / PETS_FOLDER / "annotations"
     trainval, test = rows("trainval"), rows("test")
-    _write_lines(lists / "trainval.txt", trainval)
-    _write_lines(lists / "test.txt", test)
+    write_lines(lists / "trainval.txt", trainval)
+    write_lines(lists / "test.txt", test)
     about = ["#Image CLASS-ID SPECIES BREED ID", "#SPECIES: 1:Cat 2:Dog", "#Drawn, not photographed"]
-    _write_lines(lists / "list.txt", about + sorted(trainval + test))
+    write_lines(lists / "list.txt", about + sorted(trainval + test))
     train, val = ([_voc_name(number, split) for number in range(counts[split])] for split in ("train_aug", "val"))
     sets = part / VOC_FOLDER / "ImageSets"
-    _write_lines(sets / "SegmentationAug" / "train_aug.txt", train)
-    _write_lines(sets / "SegmentationAug" / "val.txt", val)
+    write_lines(sets / "SegmentationAug" / "train_aug.txt", train)
+    write_lines(sets / "SegmentationAug" / "val.txt", val)
     for name, names in (("train", train), ("val", val), ("trainval", train + val)):
-        _write_lines(sets / "Main" / f"{name}.txt", names)
+        write_lines(sets / "Main" / f"{name}.txt", names)
 
 
-def _write_lines(path: Path, lines: Iterable[str]) -> None:
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a list of names."""
     write_atomic(path, "".join(f"{line}\n" for line in lines).encode())
 
 
-def _jpeg(image: np.ndarray) -> bytes:
+def jpeg(image: np.ndarray) -> bytes:
+    """Return a JPEG file of uint8 ``[H, W, 3]``."""
     return _packed(lambda file: Image.fromarray(image).save(file, "JPEG", quality=QUALITY))
 
 
@@ -271,29 +274,40 @@ def _packed(save: Callable[[io.BytesIO], None]) -> bytes:
     return file.getvalue()
 
 
-def _xml(folder: str, name: str, size: tuple[int, int], thing: str, box: tuple[int, int, int, int]) -> bytes:
+def voc_xml(
+    folder: str, name: str, size: tuple[int, int], things: Iterable[tuple[str, tuple[int, ...], bool]]
+) -> bytes:
+    """Return an annotation in VOC's XML.
+
+    Args:
+        folder, name: what it says of the picture.
+        size: (H, W).
+        things: class, (xmin, ymin, xmax, ymax) in pixels from 1, and whether it is difficult, of each object.
+    """
     height, width = size
-    xmin, ymin, xmax, ymax = box
-    cut = int(xmin == 1 or ymin == 1 or xmax == width or ymax == height)
+    objects = ""
+    for thing, (xmin, ymin, xmax, ymax), difficult in things:
+        cut = int(xmin == 1 or ymin == 1 or xmax == width or ymax == height)
+        objects += f"""  <object>
+    <name>{thing}</name>
+    <pose>Unspecified</pose>
+    <truncated>{cut}</truncated>
+    <occluded>0</occluded>
+    <bndbox><xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax></bndbox>
+    <difficult>{int(difficult)}</difficult>
+  </object>
+"""
     return f"""<annotation>
   <folder>{folder}</folder>
   <filename>{name}.jpg</filename>
   <source><database>drawn by spikelab</database><annotation>spikelab</annotation><image>drawn</image></source>
   <size><width>{width}</width><height>{height}</height><depth>3</depth></size>
   <segmented>1</segmented>
-  <object>
-    <name>{thing}</name>
-    <pose>Unspecified</pose>
-    <truncated>{cut}</truncated>
-    <occluded>0</occluded>
-    <bndbox><xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax></bndbox>
-    <difficult>0</difficult>
-  </object>
-</annotation>
+{objects}</annotation>
 """.encode()
 
 
-def _finished(target: Path, settings: dict[str, Any]) -> bool:
+def finished(target: Path, settings: dict[str, Any]) -> bool:
     """Return whether the folder holds a finished set with these settings."""
     path = target / MANIFEST
     if not path.is_file():

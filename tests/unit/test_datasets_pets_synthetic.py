@@ -136,7 +136,7 @@ def test_the_annotation_names_the_species_and_says_where_a_head_is_cut_off(made)
     assert [thing.name for thing in found.things] == ["dog"]
     assert found.size == pet.trimap.shape
     for box, cut in (((5, 1, 9, 9), "1"), ((5, 2, 9, 20), "1"), ((2, 2, 30, 9), "1"), ((2, 2, 29, 19), "0")):
-        root = ElementTree.fromstring(module._xml("OXIIIT", "x_1", (20, 30), "cat", box))
+        root = ElementTree.fromstring(module.voc_xml("OXIIIT", "x_1", (20, 30), [("cat", box, False)]))
         assert root.findtext("object/truncated") == cut
         assert [int(value.text) for value in root.find("object/bndbox")] == list(box)
 
