@@ -9,12 +9,13 @@ through leaky integrate-and-fire neurons, which updates them once at the end; th
 needed; BPTT needs all at once.
 
 Every measurement is made in a process of its own. ``peak_mib`` is the growth of its peak memory over what Python and
-torch take, weights and readouts included; ``held_mib`` is the most that autograd held of it. Time is that of the
-processor on one thread, the fastest of the repeats: on an idle machine it is the wall's.
+torch take, weights and readouts included; ``held_mib`` is the most that autograd held of it. ``ms_per_step`` is time of
+the processor on one thread, the fastest of the repeats: on an idle machine it is the wall's.
 """
 
 from __future__ import annotations
 
+import ctypes
 import datetime
 import json
 import math
@@ -44,6 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 RULES = ("decolle", "bptt")
 GOAL = 0.01  # DECOLLE's growth with time, as a share of BPTT's
+MMAP_THRESHOLD = -3  # of glibc's mallopt
 WARM_UP = 300  # steps in every process, whatever T
 MIB = 2**20
 
@@ -61,8 +63,11 @@ def main(
     counts = [int(count) for count in steps.split(",")]
     if len(counts) < 2 or min(counts) < 1:
         raise SystemExit(f"benchmarks.decolle: --steps needs two numbers of steps at least, got {steps}")
-    jobs = [(case, rule, count, repeats) for case in CASES for rule in RULES for count in counts]
-    rows = [_in_own_process(job) for job in tqdm(jobs, desc="measurements", file=sys.stderr)]
+    rows = []
+    jobs = [(case, rule, count) for case in CASES for rule in RULES for count in counts]
+    for job in tqdm(jobs, desc="measurements", file=sys.stderr):
+        about = dict(zip(("case", "rule", "num_steps"), job, strict=True))
+        rows.append({**about, **_in_own_process(memory, *job), **_in_own_process(seconds, *job, repeats)})
     growth = {case: _growth([row for row in rows if row["case"] == case]) for case in CASES}
 
     table = Table(title="peak MiB above torch (held by autograd), ms per step")
@@ -103,27 +108,31 @@ def main(
         print(json.dumps(report))
 
 
-def measure(case: str, rule: str, num_steps: int, repeats: int) -> dict[str, Any]:
-    """Learn from one batch of ``num_steps`` frames; only in a process of its own are the numbers right."""
-    torch.set_num_threads(1)
-    _load_what_optimisers_load()
+def memory(case: str, rule: str, num_steps: int) -> dict[str, float]:
+    """Learn from batches of ``num_steps`` frames; only in a process of its own are the numbers right."""
+    _settle()
+    # Large tensors go back to the system when they are freed; kept for later use they would count by chance.
+    allocator = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if hasattr(allocator, "mallopt"):
+        allocator.mallopt(MMAP_THRESHOLD, 2**16)
     before = _peak_mib()
     learn = _learner(case, rule, num_steps)
-    for _ in range(math.ceil(WARM_UP / num_steps)):  # what an allocator keeps depends on how often it was asked
+    for _ in range(math.ceil(WARM_UP / num_steps)):  # small ones are kept, the more the longer
         learn()
     peak = _peak_mib() - before
-    seconds = min(_seconds(learn) for _ in range(repeats))
     ledger = _Ledger()
     with torch.autograd.graph.saved_tensors_hooks(ledger.hold, _Held.tensor):
         learn()
-    return {
-        "case": case,
-        "rule": rule,
-        "num_steps": num_steps,
-        "peak_mib": round(peak, 2),
-        "held_mib": round(ledger.peak / MIB, 4),
-        "ms_per_step": round(1000 * seconds / num_steps, 3),
-    }
+    return {"peak_mib": round(peak, 2), "held_mib": round(ledger.peak / MIB, 4)}
+
+
+def seconds(case: str, rule: str, num_steps: int, repeats: int) -> dict[str, float]:
+    """Time learning from a batch of ``num_steps`` frames."""
+    _settle()
+    learn = _learner(case, rule, num_steps)
+    learn()
+    fastest = min(_seconds(learn) for _ in range(repeats))
+    return {"ms_per_step": round(1000 * fastest / num_steps, 3)}
 
 
 def _learner(case: str, rule: str, num_steps: int) -> Callable[[], None]:
@@ -215,15 +224,16 @@ def _growth(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return slopes
 
 
-def _in_own_process(job: tuple) -> dict[str, Any]:
+def _in_own_process(measure: Callable[..., dict[str, float]], *job: Any) -> dict[str, float]:
     context = multiprocessing.get_context("forkserver")  # forks of one process that has imported all and done nothing
     context.set_forkserver_preload(["torch._dynamo", "spikelab.models.localizer", "spikelab.training.results"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(measure, *job).result()
 
 
-def _load_what_optimisers_load() -> None:
-    """A first step of an optimiser imports parts of torch that take memory for good."""
+def _settle() -> None:
+    """One thread, and a first step of optimisers, which imports parts of torch that take memory for good."""
+    torch.set_num_threads(1)
     layer = nn.Linear(2, 2)
     layer(torch.ones(1, 2)).sum().backward()
     for kind in (torch.optim.Adam, torch.optim.Adamax):
