@@ -3,15 +3,14 @@
 import pytest
 import torch
 
+from spikelab.datasets import augment_scenes, draw_scenes
 from spikelab.datasets.augment import draw_views
-from spikelab.datasets.augment_scenes import (
+from spikelab.datasets.scene_views import (
     MOSAIC_COLUMNS,
     SceneDraws,
     apply_mosaics,
     apply_scene_views,
-    augment_scenes,
     draw_mosaics,
-    draw_scenes,
 )
 from spikelab.datasets.scenes import fit_picture, into_window, out_of_window, window_of
 from spikelab.detection import Objects, check_objects, clip_boxes
