@@ -35,6 +35,7 @@ from torch.nn import functional as F
 from spikelab.models.localizer.output import LocalizerOutput
 from spikelab.neurons import lif
 from spikelab.plasticity.decolle import (
+    INITIAL,
     DecolleConstants,
     DecolleLayer,
     DecolleStep,
@@ -48,7 +49,6 @@ from spikelab.validation import require_between, require_choice, require_count, 
 
 CHANNELS = (32, 64, 128, 64, 32, 16)
 KERNELS = (5, 3, 3, 3, 3, 3)
-INITIAL = ("default", "published", "lsuv")
 
 
 class Variant(NamedTuple):
@@ -87,9 +87,10 @@ class UpsampledConv2d(nn.Conv2d):
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """``[B, C, H, W]`` -> ``[B, out_channels, 2H, 2W]``."""
-        if torch.is_autocast_enabled(maps.device.type) or maps.is_cuda:  # there, plain convolutions are the faster ones
-            kind = torch.get_autocast_dtype(maps.device.type)
-            maps = maps.to(kind) if torch.is_autocast_enabled(maps.device.type) else maps
+        kind = maps.device.type
+        mixed = torch.is_autocast_enabled(kind)
+        if mixed or kind != "cpu":  # there, gradients of plain convolutions are the faster ones
+            maps = maps.to(torch.get_autocast_dtype(kind)) if mixed else maps
             return super().forward(F.interpolate(maps, scale_factor=2))
         # Each value reaches 4 × 4 pixels: the kernel, turned about for the transposed convolution, slid over the
         # value's 2 × 2 copies. 16 products per value instead of 36.
