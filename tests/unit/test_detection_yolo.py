@@ -346,6 +346,7 @@ def test_loss_and_gradients_stay_finite_for_absurd_sizes(options, size):
     assert all(raw.grad.isfinite().all() for raw in heads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [YOLOV3_PAPER, LossOptions(reduction="per_object", box="ciou")])
 def test_descent_on_the_loss_finds_the_objects(options):
     objects = [one_object(), one_object((0.05, 0.1, 0.3, 0.3), 2)]
