@@ -29,17 +29,13 @@ COLUMNS = {
     },
     "pets": {
         "network": ":--",
-        "trained on": ":--",
-        "tested on": ":--",
-        "constant box": "--:",
+        "learned, tested": ":--",
+        "constant": "--:",
         "mIoU (95 %)": ":--",
         "gain (95 %)": ":--",
         "skill": "--:",
-        "IoU > .5": "--:",
-        "weights": "--:",
-        "multiplications": "--:",
-        "additions": "--:",
-        "ms a picture": "--:",
+        "MAC + AC": "--:",
+        "ms": "--:",
         "training": ":--",
     },
 }
@@ -92,22 +88,26 @@ def _classifier(result: dict, link: str) -> list[str]:
 
 def _localizer(result: dict, link: str) -> list[str]:
     config, metrics, cost = result["configuration"], result["metrics"]["test"], result["cost"]
+    options = config["task_options"]
     steps = "" if config["model"] == "ann" else f", T = {config['num_steps']}"
-    size = " × ".join(str(side) for side in config["task_options"]["size"])
+    size = " × ".join(str(side) for side in options["size"])
+    learned = (result.get("trained_on") or result["data"])["sizes"]["train"]
     return [
-        f"{{download}}`{config['model']}{steps}, {size} <{link}>`",
-        *_data(result, metrics["miou"]["n"]),
-        f"{100 * result['baseline']['value']:.1f} %",
-        _estimate(metrics["miou"]),
-        _estimate(metrics["gain"], bold=False),
+        f"{{download}}`{config['model']} <{link}>`, {size}{steps}",
+        f"{options['target']}: {learned:,}, {metrics['miou']['n']:,}",
+        f"{100 * result['baseline']['value']:.1f}",
+        _interval(metrics["miou"], "**"),
+        _interval(metrics["gain"], ""),
         f"{metrics['skill']['value']:.2f}",
-        f"{100 * metrics['success50']['value']:.0f} %",
-        f"{result['parameters']:,}",
-        _amount(cost["macs"]),
-        _amount(cost["acs"]),
+        f"{cost['macs'] / 1e6:,.0f} M + {cost['acs'] / 1e6:,.0f} M",
         f"{1000 * cost['seconds_per_sample']:.1f}",
         _training(result),
     ]
+
+
+def _interval(metric: dict, mark: str) -> str:
+    value, low, high = (f"{100 * metric[key]:.1f}" for key in ("value", "low", "high"))
+    return f"{mark}{value}{mark} ({low} to {high})"
 
 
 ROWS = {"nmnist": _classifier, "pets": _localizer}
@@ -121,22 +121,16 @@ def _data(result: dict, n: int) -> list[str]:
     ]
 
 
-def _estimate(metric: dict, *, bold: bool = True) -> str:
-    n, mark = metric["n"], "**" if bold else ""
-    value = f"{mark}{_percent(metric['value'], n)} %{mark}"
-    if metric["low"] is None:
-        return value
-    return f"{value} ({_percent(metric['low'], n)} to {_percent(metric['high'], n)})"
+def _estimate(metric: dict) -> str:
+    n = metric["n"]
+    interval = f" ({_percent(metric['low'], n)} to {_percent(metric['high'], n)})" if metric["low"] is not None else ""
+    return f"**{_percent(metric['value'], n)} %**{interval}"
 
 
 def _training(result: dict) -> str:
     if not result["epochs_run"]:
         return "done before"
     return f"{result['epochs_run']} epochs, {_duration(result['seconds']['train'])}"
-
-
-def _amount(number: float) -> str:
-    return f"{number / 1e6:,.0f} M" if number else "–"
 
 
 def _percent(share: float, n: int) -> str:
