@@ -6,6 +6,7 @@ a classifier of recordings, a localizer of pets and a detector train with the sa
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,7 @@ class Data:
         return {name: 0 if split is None else len(split) for name, split in splits.items()}
 
 
-class Task:
+class Task(ABC):
     """What the loop asks of a task; what it may ask and need not get has an answer here.
 
     A network learns through time: it takes a whole input and returns an output with the attributes ``spikes``
@@ -58,21 +59,23 @@ class Task:
     name: str
     metric: str  # what decides: a key of ``metrics`` and of the progress line; higher is better
 
+    @abstractmethod
     def build(self, config: Configuration) -> nn.Module:
         """Return a network with fresh weights drawn from ``config.seed``."""
-        raise NotImplementedError
 
     def prepare(self, config: Configuration, model: nn.Module, data: Data, device: torch.device) -> None:
         """Change fresh weights by what the training samples say; nothing is changed of a run that is resumed."""
+        return
 
+    @abstractmethod
     def data(self, config: Configuration, splits: Sequence[str] = ("train", "validation", "test")) -> Data:
         """Read some of the splits; the others stay None."""
-        raise NotImplementedError
 
     def draw(self, config: Configuration, count: int, generator: torch.Generator) -> torch.Tensor | None:
         """Return the random numbers of ``count`` training samples ``[count, ...]``, such as their augmentation."""
         return None
 
+    @abstractmethod
     def batch(
         self,
         config: Configuration,
@@ -82,23 +85,23 @@ class Task:
         device: torch.device,
     ) -> tuple[Any, Any]:
         """Return the network's input and the targets of some samples; without draws, as they are evaluated."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, config: Configuration, output: Any, targets: Any) -> torch.Tensor:
         """Return the mean loss of a batch's samples."""
-        raise NotImplementedError
 
     def answer(self, readouts: Sequence[torch.Tensor]) -> Any:
         """Return the readouts of one step of a network that learns online as an output for ``loss`` and ``evidence``.
 
         The loss of that output must be a sum over layers.
         """
-        raise NotImplementedError
+        raise TypeError(f"task {self.name!r} has no network that learns online")
 
+    @abstractmethod
     def evidence(self, config: Configuration, output: Any, targets: Any) -> dict[str, torch.Tensor]:
         """Return what the metrics need, a row for each sample of a batch; ``"score"`` ``[B]`` is the running metric."""
-        raise NotImplementedError
 
+    @abstractmethod
     def metrics(self, evidence: Mapping[str, torch.Tensor], split: Any) -> dict[str, Any]:
         """Return the metrics of a split from the evidence of all its samples, as results keep them.
 
@@ -106,7 +109,6 @@ class Task:
         no interval leaves low and high None. Among them may be ``"confusion"``, a matrix, and ``"details"``, whatever
         else is worth keeping.
         """
-        raise NotImplementedError
 
     def baseline(self, data: Data) -> dict[str, Any] | None:
         """Return what an answer without looking scores on the test split: ``{"name": ..., "value": ...}``."""
