@@ -1,0 +1,61 @@
+"""``spikelab train ...`` and ``spikelab evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spikelab.training.commands.nmnist import train_nmnist
+from spikelab.training.commands.options import DataKind, Device, Quiet
+from spikelab.training.commands.pets import train_pets
+from spikelab.training.commands.running import fail, progress_of, require, summary
+
+train = typer.Typer(help="Train a network of the course.", no_args_is_help=True)
+train.command("nmnist")(train_nmnist)
+train.command("pets")(train_pets)
+
+
+def evaluate(
+    weights: Annotated[
+        str, typer.Argument(help="A .safetensors file, or the name of weights that come with spikelab.")
+    ],
+    data: DataKind = "auto",
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    batch: Annotated[int, typer.Option(min=0, help="Recordings of a step; 0: as in training.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: PyTorch's choice.")] = 0,
+    device: Device = "auto",
+    result: Annotated[Path | None, typer.Option(help="Write the result to this .json file.")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for pictures of the answers: contact_sheet.png of a localizer.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Evaluate trained weights on a split.
+
+    Exit status: 0 done, 2 if weights or data are missing or wrong.
+    """
+    require(result is None or result.suffix == ".json", f"--result must end in .json, got {result}")
+    require(split in ("test", "validation", "train"), f"--split must be test, validation or train, got {split!r}")
+    from spikelab.training import results
+    from spikelab.training.progress import Progress
+
+    try:
+        from spikelab.training.weights import evaluate_weights
+
+        found = evaluate_weights(
+            weights,
+            kind=data,
+            split=split,
+            batch=batch,
+            threads=threads,
+            device=device,
+            pictures=pictures,
+            progress=progress_of(Progress, quiet),
+        )
+        summary(found)
+        if result is not None:
+            typer.echo(f"wrote {results.write(result, found)}")
+    except (ValueError, OSError) as error:
+        fail(str(error))
