@@ -19,6 +19,7 @@ from torch import nn
 
 from spikelab import surrogate
 from spikelab.files import write_atomically
+from spikelab.models.canvas import CanvasNet
 from spikelab.models.localizer import VARIANTS, DecolleLocalizer, SpikingLocalizer, SurrogateLocalizer
 from spikelab.models.nmnist import SCNN, SMLP, Neurons
 from spikelab.plasticity import DecolleConstants
@@ -31,7 +32,8 @@ LOCALIZERS = {
     "ours": SpikingLocalizer,
     "ann": SpikingLocalizer,
 }
-MODELS = {**CLASSIFIERS, **LOCALIZERS}
+CANVAS = {"canvas": CanvasNet}
+MODELS = {**CLASSIFIERS, **LOCALIZERS, **CANVAS}
 SUFFIX = ".safetensors"
 _KEY = "spikelab"
 
@@ -81,6 +83,8 @@ def build(configuration: Mapping[str, Any]) -> nn.Module:
                 ),
                 "dropout": configuration.get("dropout", 0.0),
             }
+        elif name in CANVAS:
+            options = {}
         else:
             options = _localizer_options(name, configuration, spike_grad, neurons)
         return kind(generator=torch.Generator().manual_seed(configuration.get("seed", 0)), **options, **given)
