@@ -1,5 +1,6 @@
 """The command line: help for everything, and an error that says what to do where the course is not found."""
 
+import runpy
 import sys
 import types
 
@@ -33,6 +34,13 @@ def test_help_explains_each_command(command, words):
     result = invoke(*command, "--help")
     assert result.exit_code == 0
     assert all(word in result.output for word in words), result.output
+
+
+def test_the_package_runs_as_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["spikelab", "grade", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("spikelab", run_name="__main__")
+    assert (ended.value.code, "feedback" in capsys.readouterr().out) == (0, True)
 
 
 def test_doctor_returns_its_status(monkeypatch):
