@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -142,6 +143,55 @@ def _voc(name: str, folder: Path) -> Iterator[tuple[str, bool]]:
         yield from _annotated(folder / year, {"JPEGImages/*.jpg": None, "Annotations/*.xml": read_annotation})
 
 
+def _coco(name: str, folder: Path) -> Iterator[tuple[str, bool]]:
+    from spikelab.datasets.coco import SPLITS
+
+    if not any((folder / f"{split}2017").is_dir() for split in SPLITS):
+        yield f"{folder} holds neither train2017 nor val2017: fetch the data set again", True
+    for split in SPLITS:
+        if (folder / f"{split}2017").is_dir():
+            yield from _coco_split(folder, split)
+        else:
+            yield f"{split}2017: not here", False
+
+
+def _coco_split(folder: Path, split: str) -> Iterator[tuple[str, bool]]:
+    """Read every picture of a split, and the boxes of animals.
+
+    The course reads no others, and of those COCO's own file has some without area.
+    """
+    from spikelab.datasets.coco import ANIMALS, read_instances
+    from spikelab.datasets.pictures import read_picture, require_same_size
+
+    try:
+        instances = read_instances(folder / "annotations" / f"instances_{split}2017.json")
+    except DataError as error:
+        yield str(error), True
+        return
+    animals = {number for number, name in instances.classes.items() if name in ANIMALS}
+    count = 0
+    for picture, (name, size) in instances.pictures.items():
+        found = instances.found[picture] = [
+            entry for entry in instances.found.get(picture, ()) if entry["category_id"] in animals
+        ]
+        path = folder / f"{split}2017" / name
+        reads = [functools.partial(read_picture, path)]
+        if found:
+            reads.append(functools.partial(instances.things, picture))
+            reads.append(functools.partial(require_same_size, path, instances.file, size))
+        faults = dict.fromkeys(fault for fault in map(_fault, reads) if fault)
+        yield from ((fault, True) for fault in faults)
+        count += len(found)
+    yield f"{split}2017: {count:,} animals in {len(instances.pictures):,} pictures", False
+
+
+def _scenes(name: str, folder: Path) -> Iterator[tuple[str, bool]]:
+    if not (folder / "MANIFEST.json").is_file():
+        yield f"not finished (no MANIFEST.json): run spikelab data make {name} again", True
+    yield from _voc(name, folder / "VOCdevkit")
+    yield from _coco(name, folder / "coco")
+
+
 def _annotated(folder: Path, readers: dict[str, Callable[[Path], object] | None]) -> Iterator[tuple[str, bool]]:
     """Read the files that fit each pattern; those without a reader are pictures."""
     from spikelab.datasets.pictures import read_picture
@@ -175,4 +225,6 @@ _READERS = {
     "oxford": _pets,
     "pets": _pets,
     "VOCdevkit": _voc,
+    "coco": _coco,
+    "scenes": _scenes,
 }

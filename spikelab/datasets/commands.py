@@ -74,7 +74,9 @@ def fetch(name: Name, root: Root = None) -> None:
 
 @data.command()
 def make(
-    name: Annotated[str, typer.Argument(help="nmnist-simulated, nmnist-synthetic or pets-synthetic.")],
+    name: Annotated[
+        str, typer.Argument(help="nmnist-simulated, nmnist-synthetic, pets-synthetic or scenes-synthetic.")
+    ],
     mnist: Annotated[Path | None, typer.Option(help="Folder of MNIST's idx files; `mnist` in the data folder.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write; NAME in the cache folder if not given.")] = None,
     split: Annotated[list[str] | None, typer.Option(help="train or test; repeat for more; both if not given.")] = None,
@@ -85,15 +87,16 @@ def make(
     """Make a data set that nobody recorded or photographed.
 
     nmnist-simulated is all of MNIST through the DVS simulator (1.4 GB, some minutes); an interrupted run goes on.
-    nmnist-synthetic is the small stand-in, scikit-learn's digits through the same simulator, and pets-synthetic the
-    stand-in for pets and animals, drawn; both are also made when they are first needed. The options --mnist, --split,
-    --limit and --workers are for nmnist-simulated.
+    The others are small stand-ins, which are also made when they are first needed: nmnist-synthetic, scikit-learn's
+    digits through the same simulator; pets-synthetic, drawn pets and animals; scenes-synthetic, drawn scenes in the
+    files of VOC and COCO. The options --mnist, --split, --limit and --workers are for nmnist-simulated.
     """
     with _errors():
+        from spikelab.datasets.manifest import DATA_SETS
         from spikelab.datasets.simulated import make_simulated, make_synthetic
         from spikelab.validation import require_choice
 
-        require_choice("data set to make", name, ("nmnist-simulated", "nmnist-synthetic", "pets-synthetic"))
+        require_choice("data set to make", name, tuple(e.make for e in DATA_SETS.values() if e.make))
         began = time.perf_counter()
         if name == "nmnist-synthetic":
             folder = make_synthetic(out, seed=seed)
@@ -101,6 +104,10 @@ def make(
             from spikelab.datasets.pets_synthetic import make_synthetic_pets
 
             folder = make_synthetic_pets(out, seed=seed)
+        elif name == "scenes-synthetic":
+            from spikelab.datasets.scenes_synthetic import make_synthetic_scenes
+
+            folder = make_synthetic_scenes(out, seed=seed)
         else:
             splits = tuple(split or ("train", "test"))
             folder = make_simulated(

@@ -21,7 +21,6 @@ ALL = "all"
 SYNTHETIC = "scenes-synthetic"
 OVERLAP = "overlap_2012_2007.txt"
 SHARED = coco.ANIMALS[:6]
-FETCH = "fetch the data set from its official address"
 
 
 class VOC(SceneSet):
@@ -133,7 +132,8 @@ class Animals(SceneSet):
         else:
             require_choice("image_set", image_set, (*coco.SPLITS, ALL))
             kind = _kind(kind, coco.FOLDER, root)
-            folder = require_folder(coco.FOLDER, FETCH, _synthetic(root) if kind == "synthetic" else root)
+            mend = f"spikelab data fetch {coco.FOLDER}"
+            folder = require_folder(coco.FOLDER, mend, _synthetic(root) if kind == "synthetic" else root)
             splits = coco.SPLITS if image_set == ALL else (image_set,)
             scenes, skipped, listed = [], {}, 0
             for split in splits:

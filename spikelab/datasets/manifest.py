@@ -96,6 +96,13 @@ def _voc(year: int, name: str, md5: str) -> RemoteFile:
     return RemoteFile(name, urls, md5=md5, unpack="tar", inside="VOCdevkit", holds=(f"VOC{year}",))
 
 
+def _coco(path: str, size: int, sha256: str, md5: str, holds: str) -> RemoteFile:
+    # The official host has no certificate of its own name; the first address is the same store under one that has.
+    places = ("https://s3.amazonaws.com/images.cocodataset.org/", "http://images.cocodataset.org/")
+    urls = tuple(place + path for place in places)
+    return RemoteFile(path.rpartition("/")[2], urls, size, sha256, md5, unpack="zip", holds=(holds,))
+
+
 _GESTURES = "https://ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8/folder/50167556794"
 
 DATA_SETS: dict[str, DataSet] = {
@@ -226,6 +233,36 @@ DATA_SETS: dict[str, DataSet] = {
             "http://host.robots.ox.ac.uk/pascal/VOC/",
         ),
         DataSet(
+            "coco",
+            "COCO 2017",
+            (
+                _coco(
+                    "annotations/annotations_trainval2017.zip",
+                    252_907_541,
+                    "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+                    "f4bbac642086de4f52a3fdda2de5fa2c",
+                    "annotations",
+                ),
+                _coco(
+                    "zips/val2017.zip",
+                    815_585_330,
+                    "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
+                    "442b8da7639aecaf257c1dceb8ba8c80",
+                    "val2017",
+                ),
+                _coco(
+                    "zips/train2017.zip",
+                    19_336_861_798,
+                    "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
+                    "cced6f7f71b7629ddf16f17bbcfab6b2",
+                    "train2017",
+                ),
+            ),
+            "118,287 + 5,000 pictures (19 GB + 0.8 GB, the small part first), with boxes of the objects of 80 classes",
+            "CC BY 4.0 (annotations), Flickr's terms of use (pictures)",
+            "https://cocodataset.org/#download",
+        ),
+        DataSet(
             "pets-synthetic",
             "synthetic stand-in for pets and animals",
             (),
@@ -233,6 +270,15 @@ DATA_SETS: dict[str, DataSet] = {
             "that of spikelab",
             "chapter 09",
             make="pets-synthetic",
+        ),
+        DataSet(
+            "scenes-synthetic",
+            "synthetic stand-in for scenes with several objects",
+            (),
+            "285 drawn scenes of animals and things that hide each other, in the files of PASCAL VOC and COCO",
+            "that of spikelab",
+            "chapter 10",
+            make="scenes-synthetic",
         ),
     )
 }

@@ -31,7 +31,19 @@ def run(*arguments):
     [
         ((), ("list", "where", "fetch", "make", "check")),
         (("fetch",), ("goes on where it broke off", "--root")),
-        (("make",), ("nmnist-simulated", "nmnist-synthetic", "--mnist", "--out", "--workers", "--limit", "--seed")),
+        (
+            ("make",),
+            (
+                "nmnist-simulated",
+                "nmnist-synthetic",
+                "scenes-synthetic",
+                "--mnist",
+                "--out",
+                "--workers",
+                "--limit",
+                "--seed",
+            ),
+        ),
         (("check",), ("Exit status",)),
         (("list",), ("terms",)),
         (("where",), ("folders",)),
@@ -50,7 +62,9 @@ def test_list_says_what_is_here_and_how_to_get_the_rest(data):
     assert f"here: {data / 'mnist'}" in said
     assert "not here: spikelab data fetch nmnist\n" in said
     assert "not here: spikelab data make nmnist-simulated" in said
-    assert said.count("terms:") == 10
+    assert "not here: spikelab data fetch coco\n" in said
+    assert "not here: spikelab data make scenes-synthetic\n" in said
+    assert said.count("terms:") == 12
 
 
 def test_where_names_both_folders_and_the_profile(data, tmp_path, monkeypatch):
@@ -97,12 +111,14 @@ def test_synthetic_set(data, tmp_path, monkeypatch):
     [
         (
             ("make", "nmnist"),
-            "data set to make must be one of 'nmnist-simulated', 'nmnist-synthetic', 'pets-synthetic'",
+            "must be one of 'nmnist-simulated', 'nmnist-synthetic', 'pets-synthetic', 'scenes-synthetic', got",
         ),
         (("make", "nmnist-simulated"), "no folder mnist in"),
         (("make", "nmnist-simulated", "--split", "valid"), "splits must be one of"),
         (("fetch", "imagenet"), "data set must be one of"),
         (("fetch", "nmnist-simulated"), "is not downloaded but made"),
+        (("fetch", "scenes-synthetic"), "spikelab data make scenes-synthetic"),
+        (("check", "coco"), "spikelab data fetch coco"),
         (("fetch", "dvs-gesture"), "in a browser"),
         (("check", "nmnist"), "no folder nmnist in"),
         (("check", "imagenet"), "data set must be one of"),
@@ -240,3 +256,50 @@ def test_the_stand_in_for_pets_is_made_and_checked(data, monkeypatch):
     status, said = run("check", "pets-synthetic")
     assert status == 0, said
     assert "VOC2012/JPEGImages/*.jpg: 1 files" in said
+
+
+CAT_AND_CUP = {"000000000001.jpg": ((20, 30), [(17, 4, 6, 12, 10, 0), (47, 3, 3, 5, 0.0, 0)])}  # a cup without area
+KINDS = [(17, "cat"), (47, "cup")]
+
+
+def test_check_of_coco(data):
+    file = dataset_files.write_coco(data, "val", CAT_AND_CUP | {"000000000002.jpg": ((20, 30), [])}, KINDS)
+    status, said = run("check", "coco")
+    assert status == 0, said
+    assert "train2017: not here\n  val2017: 1 animals in 2 pictures\n" in said
+    whole = file.read_text()
+    first, second = (data / "coco" / "val2017" / f"00000000000{number}.jpg" for number in (1, 2))
+    second.unlink()
+    dataset_files.write_picture(first, (20, 31))
+    file.write_text(whole.replace("[4, 6, 12, 10]", "[4, 6, 12, 100]"))
+    status, said = run("check", "coco")
+    assert (status, said.count("  wrong: ")) == (1, 3)
+    assert all(words in said for words in (f"{second} is missing", "beyond the picture", "has 31 x 20")), said
+    first.write_bytes(first.read_bytes()[:-200])
+    assert "000000000001.jpg is no whole picture" in run("check", "coco")[1]
+    file.write_text(whole[:-1])
+    assert f"wrong: {file} is no whole JSON file" in run("check", "coco")[1]
+    file.unlink()
+    assert f"wrong: {file} is missing" in run("check", "coco")[1]
+    (data / "coco" / "val2017").rename(data / "coco" / "pictures")
+    status, said = run("check", "coco")
+    assert (status, "holds neither train2017 nor val2017" in said) == (1, True)
+
+
+def test_the_stand_in_for_scenes_is_made_and_checked(data, monkeypatch):
+    from spikelab.datasets import scenes_synthetic
+
+    few = {"VOC2007/train": 2, "VOC2007/val": 1, "VOC2012/trainval": 2, "COCO/train": 2, "COCO/val": 1}
+    monkeypatch.setattr(scenes_synthetic, "COUNTS", few)
+    out = data / "scenes-synthetic"
+    status, said = run("make", "scenes-synthetic", "--out", out, "--seed", 3)
+    assert (status, f"scenes-synthetic: {out}" in said) == (0, True)
+    status, said = run("check", "scenes-synthetic")
+    assert status == 0, said
+    assert "VOC2007/JPEGImages/*.jpg: 3 files" in said
+    assert "val2017: " in said
+    next((out / "coco" / "train2017").iterdir()).unlink()
+    (out / "MANIFEST.json").unlink()
+    status, said = run("check", "scenes-synthetic")
+    assert (status, said.count("  wrong: ")) == (1, 2)
+    assert "run spikelab data make scenes-synthetic again" in said

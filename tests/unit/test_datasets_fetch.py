@@ -354,7 +354,9 @@ def test_the_manifest_is_well_formed():
         for file in entry.files:
             assert file.holds
             assert file.urls or entry.by_hand
-            assert all(url.startswith("https://") for url in file.urls)
+            assert all(
+                url.startswith("https://") or file.sha256 for url in file.urls
+            )  # on the way nobody may change it
             assert len(set(file.urls)) == len(file.urls)
             for checksum, length in ((file.sha256, 64), (file.md5, 32)):
                 assert checksum is None or (len(checksum) == length and set(checksum) <= set("0123456789abcdef"))
