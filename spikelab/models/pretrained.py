@@ -19,6 +19,7 @@ from torch import nn
 
 from spikelab import surrogate
 from spikelab.files import write_atomically
+from spikelab.models.animals import AnimalNet
 from spikelab.models.canvas import CanvasNet
 from spikelab.models.localizer import VARIANTS, DecolleLocalizer, SpikingLocalizer, SurrogateLocalizer
 from spikelab.models.nmnist import SCNN, SMLP, Neurons
@@ -33,7 +34,8 @@ LOCALIZERS = {
     "ann": SpikingLocalizer,
 }
 CANVAS = {"canvas": CanvasNet}
-MODELS = {**CLASSIFIERS, **LOCALIZERS, **CANVAS}
+NAMERS = {"animals": AnimalNet, "animals-ann": AnimalNet}  # class and box of one animal
+MODELS = {**CLASSIFIERS, **LOCALIZERS, **CANVAS, **NAMERS}
 SUFFIX = ".safetensors"
 _KEY = "spikelab"
 
@@ -61,7 +63,7 @@ def build(configuration: Mapping[str, Any]) -> nn.Module:
         configuration: ``model``, a key of ``MODELS``, and, each with the network's own default if missing, ``rule``,
             ``beta``, ``surrogate``, ``slope`` (0: the surrogate's own), ``dropout``, ``seed``, ``neuron_options``,
             ``model_options``; for localizers ``num_steps`` and ``task_options`` with ``size``, ``colour`` and
-            ``step_ms``.
+            ``step_ms``; for the animals' networks likewise with ``size`` and ``source``.
     Raises:
         ValueError: if a name is unknown or a value not allowed.
     """
@@ -85,6 +87,8 @@ def build(configuration: Mapping[str, Any]) -> nn.Module:
             }
         elif name in CANVAS:
             options = {}
+        elif name in NAMERS:
+            options = _namer_options(name, configuration, spike_grad, neurons)
         else:
             options = _localizer_options(name, configuration, spike_grad, neurons)
         return kind(generator=torch.Generator().manual_seed(configuration.get("seed", 0)), **options, **given)
@@ -110,6 +114,22 @@ def _localizer_options(
     else:
         options |= {"beta": configuration.get("beta", 0.9), "spike_grad": spike_grad, **neurons}
     return options
+
+
+def _namer_options(
+    name: str, configuration: Mapping[str, Any], spike_grad: surrogate.SpikeFunction, neurons: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a configuration says to a network of class and box besides its model options."""
+    task = configuration.get("task_options", {})
+    return {
+        "num_classes": 10 if task.get("source") == "coco" else 6,
+        "picture": tuple(task.get("size", (64, 64))),
+        "num_steps": configuration.get("num_steps", 4),
+        "neurons": "clamped" if name.endswith("-ann") else "spiking",
+        "beta": configuration.get("beta", 1.0),
+        "spike_grad": spike_grad,
+        **neurons,
+    }
 
 
 def surrogate_names() -> tuple[str, ...]:

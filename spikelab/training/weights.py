@@ -16,11 +16,12 @@ from spikelab.training.curves import save_figure
 from spikelab.training.distributed import pick_device
 from spikelab.training.evaluation import evaluate
 from spikelab.training.progress import Progress
+from spikelab.training.tasks.animals import AnimalsTask
 from spikelab.training.tasks.nmnist import NMNISTTask
 from spikelab.training.tasks.pets import PetsTask
 from spikelab.validation import require_choice
 
-TASKS = {task.name: task for task in (NMNISTTask, PetsTask)}
+TASKS = {task.name: task for task in (NMNISTTask, PetsTask, AnimalsTask)}
 
 
 def evaluate_weights(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from spikelab.training.commands.animals import train_animals
 from spikelab.training.commands.nmnist import train_nmnist
 from spikelab.training.commands.options import DataKind, Device, Quiet
 from spikelab.training.commands.pets import train_pets
@@ -15,6 +16,7 @@ from spikelab.training.commands.running import fail, progress_of, require, summa
 train = typer.Typer(help="Train a network of the course.", no_args_is_help=True)
 train.command("nmnist")(train_nmnist)
 train.command("pets")(train_pets)
+train.command("animals")(train_animals)
 
 
 def evaluate(
