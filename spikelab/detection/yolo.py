@@ -275,7 +275,7 @@ def _head_loss(
     boxes = decode_boxes(raw, anchors, stride).movedim(2, -1)
     raw = raw.movedim(2, -1)
     answer, answer_boxes = raw[answers.place], boxes[answers.place]
-    target = torch.zeros_like(raw[..., 4])
+    target = raw.new_zeros(raw.shape[:-1])  # contiguous, whatever raw's strides are: it is looked at as a vector
     fit = _object_target(answer_boxes.detach(), answers.boxes, options.object_target)
     # Where two objects ask for one prediction the better fit counts, whatever their order.
     target.view(-1).scatter_reduce_(0, _flat(answers.place, target.shape), fit, "amax")
