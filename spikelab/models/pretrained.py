@@ -18,11 +18,13 @@ import torch
 from torch import nn
 
 from spikelab import surrogate
+from spikelab.datasets.voc import CLASSES
 from spikelab.files import write_atomically
 from spikelab.models.animals import AnimalNet
 from spikelab.models.canvas import CanvasNet
 from spikelab.models.localizer import VARIANTS, DecolleLocalizer, SpikingLocalizer, SurrogateLocalizer
 from spikelab.models.nmnist import SCNN, SMLP, Neurons
+from spikelab.models.yolo import SpikingYolo
 from spikelab.plasticity import DecolleConstants
 from spikelab.validation import require_choice
 
@@ -34,10 +36,12 @@ LOCALIZERS = {
     "ann": SpikingLocalizer,
 }
 CANVAS = {"canvas": CanvasNet}
+DETECTORS = {"yolo": SpikingYolo, "yolo-ann": SpikingYolo}
 NAMERS = {"animals": AnimalNet, "animals-ann": AnimalNet}  # class and box of one animal
-MODELS = {**CLASSIFIERS, **LOCALIZERS, **CANVAS, **NAMERS}
+MODELS = {**CLASSIFIERS, **LOCALIZERS, **CANVAS, **DETECTORS, **NAMERS}
 SUFFIX = ".safetensors"
 _KEY = "spikelab"
+TWINS = ("clamped", "relu", "leaky_relu")  # what "yolo-ann" may have in place of neurons
 
 
 class WeightsError(ValueError):
@@ -62,8 +66,9 @@ def build(configuration: Mapping[str, Any]) -> nn.Module:
     Args:
         configuration: ``model``, a key of ``MODELS``, and, each with the network's own default if missing, ``rule``,
             ``beta``, ``surrogate``, ``slope`` (0: the surrogate's own), ``dropout``, ``seed``, ``neuron_options``,
-            ``model_options``; for localizers ``num_steps`` and ``task_options`` with ``size``, ``colour`` and
-            ``step_ms``; for the animals' networks likewise with ``size`` and ``source``.
+            ``model_options``; for localizers and detectors ``num_steps`` and ``task_options`` with ``size`` and
+            ``colour``, for localizers with ``step_ms``, for detectors with the names of the ``classes``;
+            for the animals' networks with ``size`` and ``source``.
     Raises:
         ValueError: if a name is unknown or a value not allowed.
     """
@@ -87,6 +92,8 @@ def build(configuration: Mapping[str, Any]) -> nn.Module:
             }
         elif name in CANVAS:
             options = {}
+        elif name in DETECTORS:
+            options, given = _detector_options(name, configuration, spike_grad, neurons), {}
         elif name in NAMERS:
             options = _namer_options(name, configuration, spike_grad, neurons)
         else:
@@ -114,6 +121,18 @@ def _localizer_options(
     else:
         options |= {"beta": configuration.get("beta", 0.9), "spike_grad": spike_grad, **neurons}
     return options
+
+
+def _detector_options(
+    name: str, configuration: Mapping[str, Any], spike_grad: surrogate.SpikeFunction, neurons: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a configuration says to a detector, its model options included."""
+    task, given = configuration.get("task_options", {}), dict(configuration.get("model_options", {}))
+    options = {"num_classes": len(task.get("classes", CLASSES)), "picture": task.get("size", 160)}
+    options |= {"in_channels": 1 if task.get("colour") == "gray" else 3, "spike_grad": spike_grad}
+    options |= {"num_steps": configuration.get("num_steps", 4), "beta": configuration.get("beta", 1.0), **neurons}
+    twin = require_choice("neurons", given.pop("neurons", "clamped"), TWINS) if name == "yolo-ann" else "spiking"
+    return {**options, "neurons": twin, **given}
 
 
 def _namer_options(

@@ -8,13 +8,18 @@ from typing import Any
 
 from spikelab.files import write_atomically
 
+MANY_LAYERS = 8  # more rates than this are shown as a range
 
-def plot_curves(history: Sequence[dict[str, Any]], metric: str, *, best_epoch: int | None = None) -> Any:
+
+def plot_curves(
+    history: Sequence[dict[str, Any]], metric: str, *, running: str = "", best_epoch: int | None = None
+) -> Any:
     """Draw a run.
 
     Args:
         history: a record of each epoch, as results keep it.
         metric: which metric to draw.
+        running: the metric of the batches that were learned from, if it is another.
         best_epoch: the epoch to mark, counted from 1.
     Returns:
         A matplotlib Figure that no window owns.
@@ -28,16 +33,25 @@ def plot_curves(history: Sequence[dict[str, Any]], metric: str, *, best_epoch: i
     with matplotlib.rc_context(style_parameters()):
         figure = Figure(figsize=(9.0, 3.0), layout="constrained")
         axes = figure.subplots(1, 3)
-        for ax, name in zip(axes, ("loss", metric), strict=False):
-            for split, colour, marker in zip(("train", "validation"), PALETTE, MARKERS, strict=False):
+        names = {"train": running or metric, "validation": metric}
+        for ax, of_loss in zip(axes, (True, False), strict=False):
+            for split, colour, marker in zip(names, PALETTE, MARKERS, strict=False):
+                name = "loss" if of_loss else names[split]
                 values = [(record.get(split) or {}).get(name) for record in history]
                 if any(value is not None for value in values):
-                    ax.plot(epochs, values, color=colour, marker=marker, markersize=3.5, label=split)
-            ax.set(xlabel="epoch", ylabel=name)
+                    label = split if name in ("loss", metric) else f"{split}: {name}"
+                    ax.plot(epochs, values, color=colour, marker=marker, markersize=3.5, label=label)
+            ax.set(xlabel="epoch", ylabel="loss" if of_loss else metric)
             ax.legend(frameon=False)
         rates = history[-1].get("firing_rate") or {} if history else {}
+        many = len(rates) > MANY_LAYERS
         for index, layer in enumerate(rates):
             values = [(record.get("firing_rate") or {}).get(layer) for record in history]
+            if many:  # from the picture's side, dark, to the answer's, light
+                shade = matplotlib.colormaps["cividis"](index / (len(rates) - 1))
+                ends = {0: f"first of {len(rates)} layers", len(rates) - 1: "last"}
+                axes[2].plot(epochs, values, color=shade, linewidth=1.0, label=ends.get(index))
+                continue
             look = {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)], "markersize": 3.5}
             axes[2].plot(epochs, values, label=layer, **look)
         axes[2].set(xlabel="epoch", ylabel="firing rate (spikes per step)", ylim=(0, None))

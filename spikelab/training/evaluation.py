@@ -49,6 +49,7 @@ def evaluate(
     *,
     name: str = "evaluation",
     between: Callable[[], None] = lambda: None,
+    quick: bool = False,
 ) -> Evaluation:
     """Evaluate a network; several processes take turns by whole batches, so that their number changes nothing.
 
@@ -61,6 +62,7 @@ def evaluate(
         progress: what reports it.
         name: what to call it.
         between: called between batches.
+        quick: only the metrics that choose an epoch.
     Returns:
         The same in every process.
     """
@@ -103,7 +105,8 @@ def evaluate(
     spikes = _spike_statistics(counts, count, steps) if counts else _rates_alone([r for _, r in rates], count)
     evidence = {key: torch.cat([part[3][key] for part in parts]) for key in parts[0][3]}
     loss = math.fsum(part[1] * part[2] for part in parts) / count
-    return Evaluation(loss, task.metrics(evidence, samples), spikes, evidence, count, seconds)
+    metrics = (task.quick_metrics if quick else task.metrics)(evidence, samples)
+    return Evaluation(loss, metrics, spikes, evidence, count, seconds)
 
 
 def hidden_layers(output: Any, *, with_output: bool = True) -> dict[str, torch.Tensor]:

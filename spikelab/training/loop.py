@@ -28,7 +28,7 @@ from spikelab.models.pretrained import start_from
 from spikelab.training import results
 from spikelab.training.checkpoints import CheckpointError, load_checkpoint, require_same_run, save_checkpoint
 from spikelab.training.config import Configuration, learning_rate
-from spikelab.training.curves import plot_curves, save_figure
+from spikelab.training.curves import MANY_LAYERS, plot_curves, save_figure
 from spikelab.training.distributed import World, pick_device, world
 from spikelab.training.evaluation import Evaluation, evaluate, hidden_layers
 from spikelab.training.progress import Progress, duration
@@ -233,7 +233,7 @@ class _Run:
         self.layers = self.layers or list(hidden)
         count = share * len(joint)
         with torch.no_grad():
-            score = self.task.evidence(config, output, targets)["score"].double().mean()
+            score = self.task.score(config, output, targets).double().mean()
             rates = [spikes.detach().mean().double() for spikes in hidden.values()]
         asked = self.stop()
         save = self.folder is not None and self.world.writes and time.monotonic() - self._saved >= checkpoint_s
@@ -328,7 +328,7 @@ class _Run:
         }
         key = (float(self.epoch + 1), 0.0)  # without validation the last epoch is the best
         if self.data.validation is not None and len(self.data.validation):
-            found = self.evaluate("validation")
+            found = self.evaluate("validation", quick=True)
             if not math.isfinite(found.loss):
                 raise Diverged(self._diverged("the validation loss", self.optimiser.param_groups[0]["lr"]))
             value = found.metrics[self.task.metric]["value"]
@@ -342,9 +342,9 @@ class _Run:
         self.history.append(record)
         self.epoch, self.batch, self.sums = self.epoch + 1, 0, []
         self.save()
-        self.progress.line(_epoch_line(record, self.config, self.task.metric, self.best["epoch"]))
+        self.progress.line(_epoch_line(record, self.config, self.best["epoch"]))
 
-    def evaluate(self, split: str) -> Evaluation:
+    def evaluate(self, split: str, *, quick: bool = False) -> Evaluation:
         samples = getattr(self.data, split)
         self.world.agree(self.model)
 
@@ -362,6 +362,7 @@ class _Run:
             self.progress,
             name=split,
             between=stopped,
+            quick=quick,
         )
 
     def finish(self, began: float) -> Outcome:
@@ -451,7 +452,8 @@ class _Run:
     def _write_curves(self) -> None:
         if self.history and self.world.writes:
             best = self.best["epoch"] if self.best else None
-            save_figure(self.folder / CURVES, plot_curves(self.history, self.task.metric, best_epoch=best))
+            figure = plot_curves(self.history, self.task.metric, running=self._running, best_epoch=best)
+            save_figure(self.folder / CURVES, figure)
 
     def _interrupt(self, number: int) -> None:
         self.progress.end()
@@ -478,14 +480,18 @@ class _Run:
 
     def _state(self) -> dict[str, str]:
         loss, score, *rates, count = self.sums
-        state = {"loss": f"{loss / count:.4f}", self.task.metric: f"{score / count:.4f}"}
+        state = {"loss": f"{loss / count:.4f}", self._running: f"{score / count:.4f}"}
         if rates:
-            state["rates"] = " ".join(f"{rate / count:.3f}" for rate in rates)
+            state["rates"] = _shown_rates([rate / count for rate in rates])
         return state
 
     def _train_record(self) -> dict[str, Any]:
         loss, score, *_, count = self.sums
-        return {"loss": loss / count, self.task.metric: score / count, "n": round(count)}
+        return {"loss": loss / count, self._running: score / count, "n": round(count)}
+
+    @property
+    def _running(self) -> str:
+        return self.task.running or self.task.metric
 
     def _rates(self) -> dict[str, float]:
         _, _, *rates, count = self.sums
@@ -583,14 +589,21 @@ def _stop_signals(active: bool) -> Iterator[Callable[[], int]]:
             signal.signal(number, handler)
 
 
-def _epoch_line(record: dict[str, Any], config: Configuration, metric: str, best: int) -> str:
+def _shown_rates(rates: list[float]) -> str:
+    if len(rates) <= MANY_LAYERS:
+        return " ".join(f"{rate:.3f}" for rate in rates)
+    return f"{min(rates):.3f} to {max(rates):.3f}"
+
+
+def _epoch_line(record: dict[str, Any], config: Configuration, best: int) -> str:
     parts = [f"epoch {record['epoch']}/{config.epochs}"]
     for split in ("train", "validation"):
         values = record[split]
         if values:
-            parts.append(f"{split} loss {values['loss']:.4f} {metric} {values[metric]:.4f}")
+            shown = " ".join(f"{name} {value:.4f}" for name, value in values.items() if name != "n")
+            parts.append(f"{split} {shown}")
     if record["firing_rate"]:
-        parts.append("rates " + " ".join(f"{rate:.3f}" for rate in record["firing_rate"].values()))
+        parts.append("rates " + _shown_rates(list(record["firing_rate"].values())))
     parts.append(duration(record["seconds"]))
     left = record["seconds"] / record["epoch"] * (config.epochs - record["epoch"])
     if left:

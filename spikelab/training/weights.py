@@ -19,9 +19,10 @@ from spikelab.training.progress import Progress
 from spikelab.training.tasks.animals import AnimalsTask
 from spikelab.training.tasks.nmnist import NMNISTTask
 from spikelab.training.tasks.pets import PetsTask
+from spikelab.training.tasks.voc import VocTask
 from spikelab.validation import require_choice
 
-TASKS = {task.name: task for task in (NMNISTTask, PetsTask, AnimalsTask)}
+TASKS = {task.name: task for task in (NMNISTTask, PetsTask, AnimalsTask, VocTask)}
 
 
 def evaluate_weights(

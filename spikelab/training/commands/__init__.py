@@ -12,10 +12,12 @@ from spikelab.training.commands.nmnist import train_nmnist
 from spikelab.training.commands.options import DataKind, Device, Quiet
 from spikelab.training.commands.pets import train_pets
 from spikelab.training.commands.running import fail, progress_of, require, summary
+from spikelab.training.commands.voc import train_voc
 
 train = typer.Typer(help="Train a network of the course.", no_args_is_help=True)
 train.command("nmnist")(train_nmnist)
 train.command("pets")(train_pets)
+train.command("voc")(train_voc)
 train.command("animals")(train_animals)
 
 

@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 
 import typer
 
+from spikelab.training.curves import MANY_LAYERS
+
 
 def run(
     task: Any,
@@ -83,6 +85,9 @@ def summary(result: dict[str, Any]) -> None:
     if result["spikes"]:
         total = sum(result["spikes"]["per_sample"].values())
         layers = ", ".join(f"{layer} {count:,.0f}" for layer, count in result["spikes"]["per_sample"].items())
+        if len(result["spikes"]["per_sample"]) > MANY_LAYERS:
+            rates = result["spikes"]["firing_rate"].values()
+            layers = f"firing rates of {len(rates)} layers {min(rates):.3f} to {max(rates):.3f}"
         if layers:
             typer.echo(f"spikes per sample: {total:,.0f} ({layers})")
     typer.echo(f"data: {result['data']['label']}; {result['seconds']['total']:,.0f} s")

@@ -58,6 +58,7 @@ class Task(ABC):
 
     name: str
     metric: str  # what decides: a key of ``metrics`` and of the progress line; higher is better
+    running: str = ""  # what ``score`` is called where it is not that metric
 
     @abstractmethod
     def build(self, config: Configuration) -> nn.Module:
@@ -101,6 +102,10 @@ class Task(ABC):
     def evidence(self, config: Configuration, output: Any, targets: Any) -> dict[str, torch.Tensor]:
         """Return what the metrics need, a row for each sample of a batch; ``"score"`` ``[B]`` is the running metric."""
 
+    def score(self, config: Configuration, output: Any, targets: Any) -> torch.Tensor:
+        """Return the running metric of a batch that is learned from ``[B]``, where evidence would cost too much."""
+        return self.evidence(config, output, targets)["score"]
+
     @abstractmethod
     def metrics(self, evidence: Mapping[str, torch.Tensor], split: Any) -> dict[str, Any]:
         """Return the metrics of a split from the evidence of all its samples, as results keep them.
@@ -109,6 +114,10 @@ class Task(ABC):
         no interval leaves low and high None. Among them may be ``"confusion"``, a matrix, and ``"details"``, whatever
         else is worth keeping.
         """
+
+    def quick_metrics(self, evidence: Mapping[str, torch.Tensor], split: Any) -> dict[str, Any]:
+        """Return the metrics that choose an epoch, where all of them would cost too much after each."""
+        return self.metrics(evidence, split)
 
     def baseline(self, data: Data) -> dict[str, Any] | None:
         """Return what an answer without looking scores on the test split: ``{"name": ..., "value": ...}``."""
