@@ -202,6 +202,37 @@ def count_operations(model: nn.Module, *inputs: Any, samples: int | None = None)
     return Operations(layers, parameters, tuple(uncounted))
 
 
+def dense_macs(model: nn.Module, *inputs: torch.Tensor) -> int:
+    r"""Multiplications of all convolutions and linear maps for these inputs, from shapes alone.
+
+    The usual formula, padding included and whatever the numbers are: :math:`H_{out} W_{out} C_{out} C_{in} k^2 / g`.
+    It needs no numbers, so that a network too large to run can be counted on the device ``"meta"``.
+
+    Args:
+        model: run once, in evaluation mode, without gradients, and left in the mode it was in.
+        inputs: what it is called with; for MACs of one picture, one picture.
+
+    Explained in chapters 12 and 13.
+    """
+    counts, hooks = [], []
+
+    def count(module: nn.Conv2d | nn.Linear, _: Any, output: torch.Tensor) -> None:
+        counts.append(output.numel() * module.weight[0].numel())
+
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        model.eval()
+        with torch.no_grad():
+            model(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, training in modes:
+            module.training = training
+    return sum(counts)
+
+
 def energy_pj(operations: Operations, mac: float = MAC_PJ, ac: float = AC_PJ) -> float:
     r"""Energy of the synapses' arithmetic for one sample, :math:`e_{MAC} \cdot MAC + e_{AC} \cdot AC`.
 

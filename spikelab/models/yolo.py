@@ -7,8 +7,8 @@ maxima over 5, 9 and 13 cells). At size ``"full"`` this is Darknet-53 with SPP a
 62.68 million parameters for 20 classes, 32.89 GMAC for a picture of 416×416.
 
 Time is folded into the batch: what a layer sees is ``[T·B, C, H, W]``, all samples of step 0 first. Convolution,
-normalisation, pooling and enlarging know nothing of time; only neurons unfold it. The picture is shown at every step, so
-that the first convolution has the same answer T times and is computed once.
+normalisation, pooling and enlarging know nothing of time; only neurons unfold it. The picture is shown at every step,
+so that the first convolution has the same answer T times and is computed once.
 
 Where the paper says little, options say more
 ---------------------------------------------
@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -205,11 +205,13 @@ class SpikingYolo(nn.Module):
                 "(datasets.load_scenes)"
             )
         hidden: list[torch.Tensor] = []
-        heads = self._see(images, hidden)
+        heads = self._see(centred(images), hidden)
         return YoloOutput(heads, tuple(spikes.unflatten(0, (self.num_steps, -1)) for spikes in hidden))
 
     def plain(self) -> nn.Module:
         """Return a twin as ``models.conversion`` takes it: a tensor in, the tuple of its heads out, same weights.
+
+        The tensor is ``centred(images)``: arithmetic on the picture is no layer that could be converted.
 
         Raises:
             ValueError: for a network with spikes.
@@ -219,7 +221,7 @@ class SpikingYolo(nn.Module):
         return _Plain(self)
 
     def _see(self, images: torch.Tensor, hidden: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        drive = self.stem.current((images - 0.5).contiguous(memory_format=torch.channels_last))
+        drive = self.stem.current(images)
         if self.neurons == "spiking":  # shown T times, computed once
             drive = drive.expand(self.num_steps, *drive.shape).flatten(0, 1)
         maps = [self.stem.neuron(drive, hidden)]
@@ -253,7 +255,7 @@ class SpikingYolo(nn.Module):
             current = low + (high - low) * self.output_neuron(current, None)
         if self.neurons != "spiking":
             return current
-        current = current.float().unflatten(0, (self.num_steps, -1))
+        current = current.to(torch.promote_types(current.dtype, torch.float32)).unflatten(0, (self.num_steps, -1))
         if self.decode == "current_sum":
             return current.sum(0)
         if self.decode == "last_current":
@@ -262,6 +264,11 @@ class SpikingYolo(nn.Module):
             decays = self.readout_beta ** torch.arange(len(current) - 1, -1, -1, device=current.device)
             return (current * decays.view(-1, 1, 1, 1, 1)).sum(0)
         return current.mean(0)
+
+
+def centred(images: torch.Tensor) -> torch.Tensor:
+    """Return pictures ``[B, C, H, W]`` as the first convolution sees them: gray is 0, and so is the border."""
+    return (images - 0.5).contiguous(memory_format=torch.channels_last)
 
 
 class _Spiking(nn.Module):
@@ -273,11 +280,15 @@ class _Spiking(nn.Module):
         self.num_steps = 1
 
     def forward(self, current: torch.Tensor, hidden: list[torch.Tensor] | None) -> torch.Tensor:
-        # Mixed precision ends here: a membrane adds up small numbers.
-        drive = current.float().unflatten(0, (self.num_steps, -1))
+        # Mixed precision ends here: a membrane adds up small numbers. Channels go last, as they lie in memory.
+        drive = (
+            current.to(torch.promote_types(current.dtype, torch.float32))
+            .movedim(1, -1)
+            .unflatten(0, (self.num_steps, -1))
+        )
         start = LIFState(torch.full_like(drive[0], self.initial_charge), torch.zeros_like(drive[0]))
         out = lif(drive, beta=self.beta, threshold=THRESHOLD, reset=self.reset, spike_grad=self.spike_grad, state=start)
-        spikes = out.spikes.flatten(0, 1)
+        spikes = out.spikes.flatten(0, 1).movedim(-1, 1)
         if hidden is not None:
             hidden.append(spikes)
         return spikes
