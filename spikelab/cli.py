@@ -1,4 +1,4 @@
-"""The command line: ``spikelab check | grade | data | train | evaluate | doctor``."""
+"""The command line: ``spikelab check | grade | data | train | evaluate | detect | doctor``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from spikelab.datasets.commands import data
 from spikelab.training.commands import evaluate, train
 
 app = typer.Typer(
-    help="Check your exercises, grade a class, get data, train and evaluate networks, look at the installation.",
+    help="Check your exercises, grade a class, get data, train and evaluate networks, find things in pictures, look at "
+    "the installation.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -95,6 +96,53 @@ def doctor() -> None:
     from spikelab.doctor import doctor as examine
 
     raise typer.Exit(examine())
+
+
+@app.command()
+def detect(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures of any size and mode.")],
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="A .safetensors file, or the name of weights that come with spikelab: voc-... finds objects of 20 "
+            "classes, pets-... the one animal; the first of voc's if not given."
+        ),
+    ] = "",
+    score: Annotated[float, typer.Option(help="How sure a box must be, 0 to 1.")] = 0.3,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for a PNG of each picture.")] = Path("detected"),
+    as_json: Annotated[
+        Path | None, typer.Option("--json", help="File for boxes and scores; detections.json in --out if not given.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: PyTorch's choice.")] = 0,
+    device: Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu or cuda.")] = "auto",
+) -> None:
+    """Find things in pictures with trained weights, and draw them.
+
+    Boxes in the JSON file are in pixels of the picture. A bad file is told of, and the others go on.
+
+    Exit status: 0 done, 1 if a picture could not be read, 2 if the weights cannot be used or nothing can be written.
+    """
+    from spikelab.detecting import Detector, default_weights, detect_pictures, write_records
+
+    try:
+        if threads:
+            import torch
+
+            torch.set_num_threads(threads)
+        detector = Detector(weights or default_weights(), device=device)
+        records = []
+        for record in detect_pictures(images, detector, score=score, out=out):
+            records.append(record)
+            if "error" in record:
+                typer.echo(f"spikelab: {record['file']}: {record['error']}", err=True)
+                continue
+            names = [f"{o['class']} {o['score']:.2f}" if o["score"] else o["class"] for o in record["objects"]]
+            typer.echo(f"{record['file']}: {', '.join(names) or 'nothing'} -> {record['drawn']}")
+        path = write_records(as_json or out / "detections.json", detector, records, score=score)
+    except (ValueError, OSError) as error:
+        _fail(str(error))
+    typer.echo(f"wrote {path}")
+    raise typer.Exit(1 if any("error" in record for record in records) else 0)
 
 
 @grade.command()
