@@ -70,6 +70,13 @@ def test_many_steps_tend_to_the_twin(design, images):
     assert gaps[2] < 0.02
 
 
+@pytest.mark.parametrize(("charge", "counted"), [(0.5, torch.round), (0.0, torch.floor)])
+def test_half_a_threshold_of_charge_rounds_instead_of_cutting_off(charge, counted):
+    currents = torch.linspace(0.01, 0.99, 99).expand(4, 1, 99)
+    spikes = network(initial_charge=charge)._fire(currents, [])
+    assert torch.equal(spikes.sum(0), counted(4 * currents[0] - 1e-4))  # at exactly the threshold there is no spike
+
+
 @pytest.mark.parametrize("design", DESIGNS)
 def test_fresh_networks_know_no_class_and_answer_a_box_in_the_middle(design, images):
     output = network(design, num_classes=6)(images)
