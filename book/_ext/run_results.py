@@ -38,6 +38,27 @@ COLUMNS = {
         "ms": "--:",
         "training": ":--",
     },
+    "voc": {
+        "network": ":--",
+        "AP50 area (95 %)": ":--",
+        "VOC07": "--:",
+        "never looks": "--:",
+        "MAC + AC": "--:",
+        "µJ": "--:",
+        "ms": "--:",
+        "training": ":--",
+    },
+    "animals": {
+        "network": ":--",
+        "pictures": ":--",
+        "macro joint (95 %)": ":--",
+        "trivial": "--:",
+        "accuracy": "--:",
+        "mIoU": "--:",
+        "MAC + AC": "--:",
+        "µJ": "--:",
+        "training": ":--",
+    },
 }
 
 
@@ -105,12 +126,51 @@ def _localizer(result: dict, link: str) -> list[str]:
     ]
 
 
+def _detector(result: dict, link: str) -> list[str]:
+    config, metrics, cost = result["configuration"], result["metrics"]["test"], result["cost"]
+    network = config["model_options"]
+    kind = network.get("neurons", "spiking" if config["model"] == "yolo" else "clamped")
+    how = f"{network['decode'].replace('_', ' ')}, T = {config['num_steps']}" if kind == "spiking" else kind
+    side = "×".join(str(side) for side in dict.fromkeys(config["task_options"]["size"]))
+    return [
+        f"{{download}}`{network['size']}, {how} <{link}>`, {side} px",
+        _interval(metrics["ap50"], "**"),
+        f"{100 * metrics['ap50_voc07']['value']:.1f}",
+        f"{100 * result['baseline']['value']:.1f}",
+        *_price(cost),
+        f"{1000 * cost['seconds_per_sample']:.1f}",
+        _training(result),
+    ]
+
+
+def _animal_finder(result: dict, link: str) -> list[str]:
+    config, metrics, cost = result["configuration"], result["metrics"]["test"], result["cost"]
+    neurons = config["model_options"].get("neurons", "spiking")
+    steps = f"T = {config['num_steps']}" if neurons == "spiking" else neurons
+    side = " × ".join(str(side) for side in config["task_options"]["size"])
+    return [
+        f"{{download}}`{config['model']}, {steps} <{link}>`, {side}",
+        f"{_short(result['data']['label'])}: {metrics['macro_joint']['n']:,}",
+        _interval(metrics["macro_joint"], "**"),
+        f"{100 * result['baseline']['value']:.1f}",
+        f"{100 * metrics['accuracy']['value']:.1f}",
+        f"{100 * metrics['miou']['value']:.1f}",
+        *_price(cost),
+        _training(result),
+    ]
+
+
+def _price(cost: dict) -> list[str]:
+    operations = f"{cost['macs'] / 1e6:,.0f} M + {cost['acs'] / 1e6:,.0f} M"
+    return [operations, f"{cost['energy_pj'] / 1e6:,.0f}"]
+
+
 def _interval(metric: dict, mark: str) -> str:
     value, low, high = (f"{100 * metric[key]:.1f}" for key in ("value", "low", "high"))
     return f"{mark}{value}{mark} ({low} to {high})"
 
 
-ROWS = {"nmnist": _classifier, "pets": _localizer}
+ROWS = {"nmnist": _classifier, "pets": _localizer, "voc": _detector, "animals": _animal_finder}
 
 
 def _data(result: dict, n: int) -> list[str]:
