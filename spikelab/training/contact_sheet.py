@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,7 +28,13 @@ def ranked(ious: torch.Tensor, columns: int = COLUMNS) -> dict[str, list[int]]:
 
 
 def plot_contact_sheet(
-    images: torch.Tensor, truth: torch.Tensor, predicted: torch.Tensor, ious: torch.Tensor, *, columns: int = COLUMNS
+    images: torch.Tensor,
+    truth: torch.Tensor,
+    predicted: torch.Tensor,
+    ious: torch.Tensor,
+    *,
+    columns: int = COLUMNS,
+    titles: Sequence[str] | None = None,
 ) -> Any:
     """Draw pictures with their true box and the predicted one.
 
@@ -36,6 +43,7 @@ def plot_contact_sheet(
         truth: true boxes ``[N, 4]``, corners in shares of width and height.
         predicted: predicted boxes, likewise.
         ious, columns: as for ``ranked``.
+        titles: a line above each picture, N of them; its IoU if not given.
     Returns:
         A matplotlib Figure that no window owns.
 
@@ -68,7 +76,8 @@ def plot_contact_sheet(
                 for box, look in zip((truth[place], predicted[place]), looks.values(), strict=True):
                     x0, y0, x1, y1 = box.tolist()
                     ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, linewidth=1.8, **look))
-                ax.set_title(f"IoU {float(ious[place]):.2f}", fontsize=9, pad=3)
+                title = f"IoU {float(ious[place]):.2f}" if titles is None else titles[place]
+                ax.set_title(title, fontsize=9, pad=3)
             axes[0].set_ylabel(row)
         lines = [Line2D([], [], color=look["edgecolor"], linestyle=look["linestyle"]) for look in looks.values()]
         figure.legend(lines, list(looks), loc="outside lower center", ncols=len(looks), frameon=False)

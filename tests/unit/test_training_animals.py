@@ -257,6 +257,18 @@ def test_training_and_evaluation_draw_a_contact_sheet(pictures):
             assert sheet.size[0] > 600
 
 
+def test_the_contact_sheet_says_what_each_was_taken_for(pictures):
+    task, config, samples, _, targets = batch_of()
+    classes = torch.nn.functional.one_hot(targets.labels, 6).float().roll(1, 0)
+    evidence = task.evidence(config, AnimalOutput(targets.boxes, classes), targets)
+    figure = task.pictures(config, samples, evidence)["contact_sheet.png"]
+    titles = {axes.get_title(loc) for axes in figure.axes for loc in ("left", "center")} - {""}
+    true, said = ([SIX[label] for label in labels.tolist()] for labels in (targets.labels, targets.labels.roll(1)))
+    wanted = {f"1.00 {a}" if a == b else f"1.00 {a}, not {b}" for a, b in zip(true, said, strict=True)}
+    assert titles <= wanted
+    assert any("not" in title for title in titles)
+
+
 def test_options_reach_network_loss_and_augmentation():
     options = ["--option", "blocks=0", "--option", "diou=3", "--option", "smoothing=0.1", "--decode", "last_current"]
     more = ["--augment", "zoom=0.3", "--keep", "0.7", "--balance", "1", "--fit", "stretch", "--epochs", "1"]

@@ -304,11 +304,13 @@ class AnimalsTask(Task):
             _into_windows(evidence[name], split.windows[: len(evidence[name])]) for name in ("boxes", "truth")
         )
         ious = iou(evidence["boxes"], evidence["truth"])
-        figure = plot_contact_sheet(split.images, truth, boxes, ious)
-        places = [place for row in ranked(ious).values() for place in row]
-        for axes, place in zip(figure.axes, places, strict=True):
-            true, said = (split.classes[int(evidence[name][place])] for name in ("target", "predicted"))
-            axes.set_title(f"{float(ious[place]):.2f} {true if true == said else f'{said} (is {true})'}", fontsize=8)
+        titles = []
+        for overlap, *answer in zip(
+            ious.tolist(), evidence["target"].tolist(), evidence["predicted"].tolist(), strict=True
+        ):
+            true, said = (split.classes[label] for label in answer)
+            titles.append(f"{overlap:.2f} {true}" + ("" if true == said else f", not {said}"))
+        figure = plot_contact_sheet(split.images, truth, boxes, ious, titles=titles)
         return {"contact_sheet.png": figure}
 
     @staticmethod
