@@ -40,8 +40,15 @@ class _LIFSequence(torch.autograd.Function):
                 spike.mul_(awake)
                 refractory.sub_(1).clamp_(min=0).masked_fill_(spike.bool(), refractory_steps)
             before, fired = now, spike
-        needs_spikes = reset == "zero" or refractory_steps > 0
-        ctx.save_for_backward(membrane, spikes if needs_spikes else None, beta, membrane0, refractory0, fired0)
+        # With few steps a state is as large as a part of the sequence: keep of it only what backward will ask for.
+        ctx.save_for_backward(
+            membrane,
+            spikes if reset == "zero" or refractory_steps else None,
+            beta,
+            membrane0 if ctx.needs_input_grad[1] else None,
+            refractory0 if refractory_steps else None,
+            fired0 if reset == "zero" else None,
+        )
         ctx.settings = threshold, reset, refractory_steps, spike_grad
         ctx.mark_non_differentiable(refractory)
         ctx.set_materialize_grads(False)  # a loss on the spikes alone sends no gradient to the membrane
@@ -52,10 +59,10 @@ class _LIFSequence(torch.autograd.Function):
         membrane, spikes, beta, membrane0, refractory0, fired0 = ctx.saved_tensors
         threshold, reset, refractory_steps, spike_grad = ctx.settings
         grad_current = torch.empty_like(membrane)
-        grad_beta = torch.zeros_like(membrane0) if ctx.needs_input_grad[1] else None
+        grad_beta = torch.zeros_like(membrane[0]) if ctx.needs_input_grad[1] else None
         awake = _awake_steps(spikes, refractory0, refractory_steps) if refractory_steps else None
-        above = torch.empty_like(membrane0)  # U - theta
-        carried = torch.zeros_like(membrane0)  # what a step receives from the next one: beta * lambda
+        above = torch.empty_like(membrane[0])  # U - theta
+        carried = torch.zeros_like(membrane[0])  # what a step receives from the next one: beta * lambda
         for t in reversed(range(len(membrane))):
             grad = grad_current[t]
             if grad_spikes is None:

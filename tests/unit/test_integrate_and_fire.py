@@ -401,6 +401,17 @@ def test_layer_clamps_a_decay_that_training_pushed_out_of_range():
     assert torch.equal(layer(current).membrane, integrate_and_fire(current).membrane)
 
 
+def test_only_the_membrane_is_kept_for_the_backward_pass():
+    current = noisy_current(3, (4, 50)).requires_grad_()
+    start = LIFState(torch.full((50,), 0.25, dtype=torch.float64), torch.zeros(50, dtype=torch.float64))
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        out = lif(current, beta=0.9, state=start)
+    assert sum(tensor.numel() for tensor in kept) == current.numel() + 1  # and beta
+    out.spikes.sum().backward()
+    assert current.grad.abs().sum() > 0
+
+
 def test_layer_says_what_it_is_and_is_saved_with_its_decay():
     layer = LIF(torch.tensor([0.5, 0.9]))
     assert "tensor (2,)" in repr(layer)
