@@ -38,6 +38,8 @@ def evaluate(
 ) -> None:
     """Evaluate trained weights on a split.
 
+    Networks that name and find VOC's six animals can also be tested on COCO's pictures of them: --data coco-shift.
+
     Exit status: 0 done, 2 if weights or data are missing or wrong.
     """
     require(result is None or result.suffix == ".json", f"--result must end in .json, got {result}")
