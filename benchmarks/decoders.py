@@ -58,9 +58,10 @@ class Variant(NamedTuple):
 
     Attributes:
         decode: ``"mean"``, ``"sum"`` or ``"last"`` of the head's current, ``"membrane"`` of a leaky unit that never
-            fires, ``"rate"`` of a spiking one; ``"relu"`` and ``"clamped"`` are twins without spikes.
+            fires, ``"rate"`` of a spiking one; ``"levels"``, the mean cut off and rounded to what a rate can say, with
+            a gradient as if it were not; ``"relu"`` and ``"clamped"`` are twins without spikes.
         num_steps: T.
-        rate_range: outputs at no spike and at a spike in every step; of ``"rate"``.
+        rate_range: outputs at no spike and at a spike in every step; of ``"rate"`` and ``"levels"``.
         reset: of the hidden neurons.
         squared: objectness and classes of the loss are multiplied by themselves once more.
     """
@@ -76,10 +77,12 @@ WIDE = (-4.0, 4.0)
 VARIANTS = {
     "relu": Variant("relu"),
     "clamped": Variant("clamped"),
-    "mean-4": Variant("mean", 4),
     "mean-6": Variant("mean", 6),
+    "mean-4": Variant("mean", 4),
     "rate-raw-6": Variant("rate", 6),
     "rate-wide-6": Variant("rate", 6, WIDE),
+    "levels-wide-6": Variant("levels", 6, WIDE),
+    "levels-raw-6": Variant("levels", 6),
     "mean-4-squared": Variant("mean", 4, squared=True),
     "sum-4": Variant("sum", 4),
     "last-4": Variant("last", 4),
@@ -88,7 +91,7 @@ VARIANTS = {
     "membrane-4": Variant("membrane", 4),
     "mean-2": Variant("mean", 2),
 }
-LAST = ("membrane-4", "mean-2")  # come when all others are there with all seeds
+LAST = ("levels-raw-6", "clamped", "membrane-4", "mean-2")  # come when all others are there with all seeds
 
 
 class DigitDetector(nn.Module):
@@ -139,7 +142,16 @@ class DigitDetector(nn.Module):
         if decode == "rate":
             current = self.head(spikes.flatten(0, 1)).unflatten(0, spikes.shape[:2])
             return low + (high - low) * integrate_and_fire((current - low) / (high - low)).spikes.mean(0)
-        return self.head(spikes.mean(0))
+        mean = self.head(spikes.mean(0))
+        if decode == "levels":
+            return mean + (said_by_rate(mean, len(spikes), (low, high)) - mean).detach()
+        return mean
+
+
+def said_by_rate(wanted: torch.Tensor, num_steps: int, rate_range: tuple[float, float]) -> torch.Tensor:
+    """Return the nearest numbers that a rate of so many steps, spread over a range, can say."""
+    low, high = rate_range
+    return low + (high - low) * ((wanted - low) / (high - low) * num_steps).round().clamp(0, num_steps) / num_steps
 
 
 def what_is_minimised(loss: YoloLoss, squared: bool) -> torch.Tensor:
@@ -221,15 +233,10 @@ def read_otherwise(model: DigitDetector, test: Scenes, layout: HeadLayout) -> di
         read["rate_by_step"] = [round(float(step.mean()), 4) for step in deepest]
     if variant.decode == "mean":
         raw = outputs(model, test)
-        low, high = WIDE
-        read["cut"] = {
-            "0 … 1": judge(raw.clamp(0, 1), test, layout)["ap50"],
-            "-4 … 4": judge(raw.clamp(*WIDE), test, layout)["ap50"],
-        }
-        read["rounded"] = {}
-        for steps in LEVELS:
-            levels = ((raw.clamp(*WIDE) - low) / (high - low) * steps).round() / steps
-            read["rounded"][str(steps)] = judge(low + (high - low) * levels, test, layout)["ap50"]
+        for name, (low, high) in {"raw": (0.0, 1.0), "wide": WIDE}.items():
+            said = {str(steps): said_by_rate(raw, steps, (low, high)) for steps in LEVELS}
+            said["cut"] = raw.clamp(low, high)
+            read[f"said_{name}"] = {steps: judge(some, test, layout)["ap50"] for steps, some in said.items()}
     return read
 
 
