@@ -407,7 +407,8 @@ def test_only_the_membrane_is_kept_for_the_backward_pass():
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
         out = lif(current, beta=0.9, state=start)
-    assert sum(tensor.numel() for tensor in kept) == current.numel() + 1  # and beta
+    memories = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in kept}
+    assert sum(memories.values()) == 8 * (current.numel() + 1)  # and beta
     out.spikes.sum().backward()
     assert current.grad.abs().sum() > 0
 
