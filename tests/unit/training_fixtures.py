@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from dataset_files import write_voc
 from PIL import Image, ImageDraw
 from torch import nn
 
@@ -23,6 +24,7 @@ from spikelab.training import loop
 from spikelab.training.config import Configuration
 from spikelab.training.tasks import Data, Task
 from spikelab.training.tasks.pets import PetsTask
+from spikelab.training.tasks.voc import VocTask
 
 STEPS, INPUTS, CLASSES = 5, 12, 3
 
@@ -123,8 +125,35 @@ def write_pets(folder: Path, train: int = 14, validation: int = 5, test: int = 6
             )
 
 
-class WatchedPets(PetsTask):
-    """Pets; ``sabotage`` is called before each batch with (training?, its number). Training must be augmented."""
+def write_scenes(folder: Path, train: int = 14, validation: int = 6) -> None:
+    """Write pictures of bright cats and dark dogs where VOC2007 has them, each list with some of both in a picture.
+
+    In every third picture there is a difficult bird as well.
+    """
+    for split, count, first in (("train", train, 1), ("val", validation, 501)):
+        things = {}
+        for number in range(count):
+            x, y = 2 + 3 * (number % 5), 3 + 2 * (number % 4)
+            found = [("cat", x, y, x + 16, y + 14)] if number % 3 != 1 else []
+            found += [("dog", 24, 20, 44, 34)] if number % 3 else []
+            found += [("bird", 40, 2, 46, 8, 1)] if number % 3 == 0 else []
+            things[f"{first + number:06}"] = found
+        voc = write_voc(folder, "VOC2007", things, size=(36, 48))
+        for name, found in things.items():
+            path = voc / "JPEGImages" / f"{name}.jpg"
+            with Image.open(path) as picture:
+                picture.load()
+            for kind, *box in found:
+                fill = {"cat": "white", "dog": "black", "bird": "red"}[kind]
+                ImageDraw.Draw(picture).rectangle([side - 1 for side in box[:4]], fill=fill)
+            picture.save(path)
+        lists = voc / "ImageSets" / "Main"
+        lists.mkdir(parents=True, exist_ok=True)
+        (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in things))
+
+
+class Watched:
+    """A task whose ``sabotage`` is called before each batch with (training?, its number); training is augmented."""
 
     def __init__(self, *, dtype=torch.float32, sabotage=None):
         self.dtype = dtype
@@ -138,7 +167,27 @@ class WatchedPets(PetsTask):
         training = draws is not None
         self.batches[training] += 1
         self.sabotage(training, self.batches[training])
-        return super().batch(config, split, indices, draws, device)
+        inputs, targets = super().batch(config, split, indices, draws, device)
+        return inputs.to(self.dtype) if isinstance(inputs, torch.Tensor) else inputs, targets
+
+
+class WatchedPets(Watched, PetsTask):
+    """Pets that can be stopped."""
+
+
+class WatchedVoc(Watched, VocTask):
+    """VOC that can be stopped."""
+
+
+def voc_configuration(model="yolo", **changes) -> Configuration:
+    """Three batches an epoch of the smallest network that is one, the last batch of three pictures."""
+    augment = {"flip": 0.5, "zoom": 0.3, "brightness": 0.2, "mosaic": 0.5}
+    task = {"size": (32, 32), "classes": ("cat", "dog", "bird"), "held_out": 0.2, "augment": augment}
+    settings: dict[str, Any] = {"loss": "default", "num_steps": 2 if model == "yolo" else 1, "beta": 1.0}
+    settings["model_options"] = {"size": (0.05, (0, 1, 0, 0, 0), 0)}
+    settings |= {"epochs": 2, "batch": 4, "lr": 0.01, "threads": 1, **changes}
+    settings["task_options"] = {**task, **changes.get("task_options", {})}
+    return Configuration(task="voc", model=model, data="real", **settings)
 
 
 def pets_configuration(model="ours", **changes) -> Configuration:
@@ -205,7 +254,7 @@ def two_processes(order: dict[str, Any]) -> list[tuple[int, str, str]]:
 def main() -> None:
     """Train as ordered: {"out", "config", "task", "signal": [name, training?, batch], "report", "resume"}.
 
-    With "pets", a model, it is pets that are trained. The signal goes to the first process only.
+    With "pets" or "voc", a model, it is those that are trained. The signal goes to the first process only.
     """
     order = json.loads(sys.argv[1])
 
@@ -219,6 +268,8 @@ def main() -> None:
     options["sabotage"] = sabotage if "signal" in order else None
     if "pets" in order:
         task, config = WatchedPets(**options), pets_configuration(order["pets"], **order.get("config", {}))
+    elif "voc" in order:
+        task, config = WatchedVoc(**options), voc_configuration(order["voc"], **order.get("config", {}))
     else:
         task, config = ThreeTrains(**options), configuration(**order.get("config", {}))
     outcome = loop.train(
