@@ -194,7 +194,7 @@ def detect_pictures(
         paths: files.
         detector: what finds.
         score: how sure a box must be.
-        out: folder for a PNG of each picture with what was found; nothing is drawn if not given.
+        out: folder for a PNG of each picture with what was found, ``NAME-found.png``; nothing is drawn if not given.
     Yields:
         Of each file a record as JSON keeps it: ``file``, ``width`` and ``height`` in pixels, ``objects``, the surest
         first, with ``class``, ``score`` and ``box`` (x0, y0, x1, y1 in pixels), ``seconds`` and, if drawn, ``drawn``;
@@ -206,8 +206,9 @@ def detect_pictures(
     Explained in chapter 12.
     """
     require_between("score", score, 0, 1)
-    taken: set[str] = set()
-    for path in map(Path, paths):
+    paths = [Path(path) for path in paths]
+    taken = {path.resolve() for path in paths}
+    for path in paths:
         began = time.perf_counter()
         try:
             found = detector(path, score=score)
@@ -251,11 +252,11 @@ def write_records(
     return write_atomically(path, f'{{\n {head},\n "pictures": [\n{lines}\n ]\n}}\n')
 
 
-def _free_name(folder: Path, path: Path, taken: set[str]) -> Path:
-    """Name of a PNG that is neither another one's of this run nor the picture itself."""
-    number, name = 1, path.stem
-    while name.lower() in taken or (folder / f"{name}.png").resolve() == path.resolve():
+def _free_name(folder: Path, path: Path, taken: set[Path]) -> Path:
+    """Name of a PNG that is neither another one's of this run nor one of its pictures; from now on it is taken."""
+    number, target = 1, folder / f"{path.stem}-found.png"
+    while any(str(target.resolve()).lower() == str(other).lower() for other in taken):
         number += 1
-        name = f"{path.stem}-{number}"
-    taken.add(name.lower())
-    return folder / f"{name}.png"
+        target = folder / f"{path.stem}-found-{number}.png"
+    taken.add(target.resolve())
+    return target
