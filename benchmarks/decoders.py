@@ -4,7 +4,8 @@
 
 One small detector (four convolutions with batch normalisation, one head of 7 x 7 cells and one anchor) is trained on
 the same scenes, for the same epochs, from the same weights and with the same batches, once for each reading of its
-outputs and each seed; a seed is of weights and batches. After every epoch it finds digits in test scenes that no
+outputs and each seed; a seed is of weights and batches. (One thing differs: the biases with which a head begins are cut
+off to the range of its outputs.) After every epoch it finds digits in test scenes that no
 training reads; the last epoch counts, none is chosen. The trained networks are then read in other ways: at other
 numbers of steps, and with outputs cut off and rounded to the levels that a rate would have.
 
@@ -105,9 +106,11 @@ class DigitDetector(nn.Module):
             for a, b, stride in zip(CHANNELS, CHANNELS[1:], STRIDES, strict=False)
         )
         self.head = nn.Conv2d(CHANNELS[-1], 5 + len(CLASSES), 1)
+        begin = torch.tensor([0.0, 0.0, 0.0, 0.0, OBJECT_BIAS, *[CLASS_BIAS] * len(CLASSES)])
+        if variant.decode in ("rate", "levels"):  # further down output neurons would be silent, and deaf to their error
+            begin = begin.clamp(*variant.rate_range)
         with torch.no_grad():
-            self.head.bias.zero_()
-            self.head.bias[4], self.head.bias[5:] = OBJECT_BIAS, CLASS_BIAS
+            self.head.bias.copy_(begin)
 
     def hidden(self, images: torch.Tensor, num_steps: int | None = None) -> list[torch.Tensor]:
         """Return the output of each layer's neurons, ``[T, B, ...]``; the first convolution runs once."""
