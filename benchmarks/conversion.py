@@ -23,7 +23,9 @@ Every finished cell is written at once; the same command goes on where it was st
 
 from __future__ import annotations
 
+import copy
 import datetime
+import functools
 import itertools
 import os
 import shutil
@@ -52,7 +54,8 @@ from spikelab.detection import (
 )
 from spikelab.energy import count_operations
 from spikelab.models import pretrained
-from spikelab.models.conversion import ConvertedNetwork, activation_scales, fold_network, normalize
+from spikelab.models.conversion import ConvertedNetwork, activation_scales, fold_network, if_rate, normalize
+from spikelab.models.yolo import centred
 from spikelab.training.results import hardware, versions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -254,7 +257,25 @@ class Canvas:
             **cell,
             "spikes": [round(count, 1) for count in spikes],
             "rates": {name: round(rate, 5) for name, rate in rates.items()},
-            "neurons": found.neurons,
+            "neurons_per_layer": found.neurons,
+        }
+
+    @torch.no_grad()
+    def without_spikes(self, way: Way) -> dict[str, Any]:
+        """Box errors of the normalised network if its activations are cut off at 1, and if they are staircases."""
+        graph = converted(self.model, self.calibration, way).graph
+
+        def error(activation: Callable[[torch.Tensor], torch.Tensor]) -> float:
+            changed = copy.deepcopy(graph)
+            for name in changed.neurons:
+                changed.layers[name].register_forward_hook(lambda layer, came, out: activation(came[0]))
+            return self.scores(changed(self.test.images / 255))["box_error"]
+
+        return {
+            **way._asdict(),
+            "clip": error(lambda z: z.clamp(0, 1)),
+            "steps": list(STEPS),
+            "staircase": [error(functools.partial(if_rate, num_steps=T, initial_charge=way.charge)) for T in STEPS],
         }
 
 
@@ -272,7 +293,8 @@ def run_canvas(out: Path, folder: Path, ship: bool) -> None:
         "seeds": list(SEEDS),
     }
     progress = Progress(out, about)
-    jobs = [(neurons, seed) for seed in SEEDS for neurons in WAYS]
+    jobs = [(neurons, SEEDS[0]) for neurons in WAYS]
+    jobs += [(neurons, seed) for neurons in WAYS for seed in SEEDS[1:]]
     for neurons, seed in jobs:
         name = {"relu": "canvas-relu", "leaky_relu": "canvas-leaky"}[neurons]
         path = folder / f"{name}-{seed}{pretrained.SUFFIX}"
@@ -304,8 +326,9 @@ def _canvas_network(study: Canvas, boxes: torch.Tensor, seed: int) -> dict[str, 
         "parameters": sum(weight.numel() for weight in study.model.parameters()),
         "macs": count_operations(study.model, study.test.images[:8] / 255).macs,
         **_plain(study),
-        "constant_miou": float(iou(constant, study.test.boxes.double()).mean()),
+        "constant_miou": round(float(iou(constant, study.test.boxes.double()).mean()), 5),
         "on_scikit_learn": _plain(other),
+        **({} if "leaky" in repr(study.model).lower() else {"without_spikes": study.without_spikes(Way(charge=0.5))}),
     }
 
 
@@ -343,7 +366,7 @@ class Pictures:
 
     def _batches(self) -> list[torch.Tensor]:
         device = self.calibration.device
-        return [some.to(device).float() / 255 for some in self.images.split(self.batch)]
+        return [centred(some.to(device).float() / 255) for some in self.images.split(self.batch)]
 
     def _found(self, heads: Any) -> list[Detections]:
         found = detect([head.float() for head in heads], self.layout)
@@ -396,7 +419,7 @@ class Pictures:
             **cell,
             "spikes": [round(count, 1) for count in spikes],
             "rates": {name: round(rate, 5) for name, rate in rates.items()},
-            "neurons": out.neurons,
+            "neurons_per_layer": out.neurons,
             "operations": {"steps": self.steps[-1], "macs": operations.macs, "acs": operations.acs},
         }
 
@@ -433,7 +456,7 @@ def run_voc(
     study = Pictures(
         model.to(place),
         (test.images, test.objects),
-        learnt.images.to(place).float() / 255,
+        centred(learnt.images.to(place).float() / 255),
         val.classes,
         batch=8 if place.type == "cpu" else 64,
         steps=report,
