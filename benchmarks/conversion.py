@@ -310,14 +310,14 @@ def run_canvas(out: Path, folder: Path, ship: bool) -> None:
         test = canvases("test", {"mnist": CANVAS["test"]}, 1000 + seed)
         study = Canvas(pretrained.load(path).model, test, train.images[: CANVAS["calibration"]] / 255)
         asked = {"neurons": neurons, "seed": seed}
-        progress.once("networks", asked, _canvas_network, study, train.boxes, seed)
+        progress.once("networks", asked, _canvas_network, study, train.boxes, seed, neurons)
         for way in tqdm(
             (WAYS if seed == SEEDS[0] else MAIN_WAYS)[neurons], desc=f"{neurons}, seed {seed}", unit="cell"
         ):
             progress.once("cells", {**asked, **way._asdict()}, study.measure, way)
 
 
-def _canvas_network(study: Canvas, boxes: torch.Tensor, seed: int) -> dict[str, Any]:
+def _canvas_network(study: Canvas, boxes: torch.Tensor, seed: int, neurons: str) -> dict[str, Any]:
     """What a network scores, and what a box would that never looks."""
     constant = boxes.double().median(0).values
     small = canvases("test", {"scikit-learn": CANVAS["test"]}, 1000 + seed)
@@ -328,7 +328,7 @@ def _canvas_network(study: Canvas, boxes: torch.Tensor, seed: int) -> dict[str, 
         **_plain(study),
         "constant_miou": round(float(iou(constant, study.test.boxes.double()).mean()), 5),
         "on_scikit_learn": _plain(other),
-        **({} if "leaky" in repr(study.model).lower() else {"without_spikes": study.without_spikes(Way(charge=0.5))}),
+        **({"without_spikes": study.without_spikes(Way(charge=0.5))} if neurons == "relu" else {}),
     }
 
 

@@ -36,7 +36,7 @@ def _blank(row_height):
 def draw_fold_batchnorm():
     """Two layers become one."""
     ax = _blank(2.6)
-    _box(ax, 0.6, 2.4, 3.4, "convolution\nw = [[2, 1], [1, 3]], b = [1, 2]", plotting.SKY)
+    _box(ax, 0.6, 2.4, 3.4, "convolution\nw = [[2, 1], [1, 3]],\nb = [1, 2]", plotting.SKY)
     _box(ax, 5.4, 2.4, 4.4, "normalisation\nγ = [6, 1.5], β = [.5, 0],\nμ = [4, 1], σ² + ε = [9, .25]", plotting.YELLOW)
     _box(ax, 2.6, 0.2, 5.2, "convolution\nw̃ = [[4, 2], [3, 9]], b̃ = [−5.5, 3]", plotting.SKY)
     arrow = {"arrowstyle": "->", "lw": 1.8}
