@@ -7,13 +7,31 @@ from typing import Any
 
 import torch
 
-from spikelab.detection import Detections, Objects, match_detections
+from spikelab.detection import Detections, Objects
+from spikelab.detection.matching import PooledDetections, PooledObjects, match, pool
 from spikelab.training.contact_sheet import COLUMNS, ranked
 
-SHOWN = 0.3  # score from which a detection is shown and counts
+
+def best_score(found: Sequence[Detections], objects: Sequence[Objects]) -> float:
+    """Return the score from which on a detector's answers are best taken: the one of the highest F over all pictures.
+
+    F is twice the hits over detections and objects together, at IoU .5. A detector that hits nothing has 1.
+
+    Args:
+        found: what was found in each picture.
+        objects: what is in each; difficult ones count neither way.
+
+    Explained in chapter 12.
+    """
+    pooled, true, hit = _judged(found, objects)
+    scores, right = pooled.scores[hit >= 0], hit[hit >= 0].double().cumsum(0)
+    if not len(right) or not right[-1]:
+        return 1.0
+    f = 2 * right / (torch.arange(1, len(right) + 1) + int((~true.difficult).sum()))
+    return float(scores[f.argmax()])
 
 
-def f_scores(found: Sequence[Detections], objects: Sequence[Objects], *, score: float = SHOWN) -> torch.Tensor:
+def f_scores(found: Sequence[Detections], objects: Sequence[Objects], *, score: float) -> torch.Tensor:
     """Return each picture's F ``[N]``: twice the hits over detections and objects together, at IoU .5.
 
     Args:
@@ -25,29 +43,22 @@ def f_scores(found: Sequence[Detections], objects: Sequence[Objects], *, score: 
 
     Explained in chapter 12.
     """
-    values = []
-    for one, true in zip(found, objects, strict=True):
-        sure = one.scores >= score
-        boxes, scores, labels = (part[sure] for part in one)
-        hard = torch.zeros_like(true.labels, dtype=torch.bool) if true.difficult is None else true.difficult
-        hits = said = 0
-        for label in labels.unique():
-            of_class, theirs = labels == label, true.labels == label
-            outcome = match_detections(boxes[of_class], scores[of_class], true.boxes[theirs], hard[theirs])
-            hits, said = hits + int((outcome == 1).sum()), said + int((outcome >= 0).sum())
-        easy = int((~hard).sum())
-        values.append(2 * hits / (said + easy) if easy else float("nan"))
-    return torch.tensor(values)
+    pooled, true, hit = _judged(found, objects)
+    sure = (pooled.scores >= score) & (hit >= 0)
+    said = torch.bincount(pooled.picture[sure], minlength=len(objects))
+    hits = torch.bincount(pooled.picture[sure & (hit == 1)], minlength=len(objects))
+    easy = torch.bincount(true.picture[~true.difficult], minlength=len(objects))
+    return torch.where(easy > 0, 2 * hits / (said + easy), torch.nan)
 
 
 def ranked_pictures(
-    found: Sequence[Detections], objects: Sequence[Objects], *, columns: int = COLUMNS
+    found: Sequence[Detections], objects: Sequence[Objects], *, score: float, columns: int = COLUMNS
 ) -> dict[str, list[tuple[int, float]]]:
     """Return which pictures a contact sheet shows, by row, each with its F; those with nothing to find are left out.
 
     Explained in chapter 12.
     """
-    values = f_scores(found, objects)
+    values = f_scores(found, objects, score=score)
     there = (~values.isnan()).nonzero()[:, 0]
     rows = ranked(values[there], columns)
     return {row: [(int(there[i]), float(values[there[i]])) for i in places] for row, places in rows.items()}
@@ -66,7 +77,7 @@ def plot_detections(
     Args:
         images: ``[N, C, H, W]`` uint8, gray or colour.
         objects: what is in each, boxes in shares of width and height.
-        found: what was found in each, likewise; drawn is what scores at least ``SHOWN``.
+        found: what was found in each, likewise; drawn is what scores at least ``best_score``.
         classes: the classes' names.
         columns: pictures of a row.
     Returns:
@@ -81,7 +92,8 @@ def plot_detections(
 
     from spikelab.plotting import PALETTE, style_parameters
 
-    rows = ranked_pictures(found, objects, columns=columns)
+    least = best_score(found, objects)
+    rows = ranked_pictures(found, objects, score=least, columns=columns)
     columns = max(map(len, rows.values()))
     height, width = images.shape[-2:]
     looks = {
@@ -101,7 +113,7 @@ def plot_detections(
                 for box in objects[place].boxes.tolist():
                     _outline(ax, Rectangle, box, looks["object"])
                 one = found[place]
-                sure = one.scores >= SHOWN
+                sure = one.scores >= least
                 for box, score, label in zip(*(part[sure].tolist() for part in one), strict=True):
                     _outline(ax, Rectangle, box, looks["found"])
                     ax.text(
@@ -113,7 +125,7 @@ def plot_detections(
             axes[0].set_ylabel(row)
         keys = [{**look, "color": look["edgecolor"]} for look in looks.values()]
         lines = [Line2D([], [], color=key["color"], linestyle=key["linestyle"], linewidth=2) for key in keys]
-        names = ["what is there", f"what was found, scores from {SHOWN:g}"]
+        names = ["what is there", f"what was found, scores from {least:.2f}"]
         figure.legend(lines, names, loc="outside lower center", ncols=2, frameon=True, facecolor="0.75")
     return figure
 
@@ -121,3 +133,12 @@ def plot_detections(
 def _outline(ax: Any, shape: Any, box: Sequence[float], look: dict[str, Any]) -> None:
     x0, y0, x1, y1 = box
     ax.add_patch(shape((x0, y0), x1 - x0, y1 - y0, fill=False, **look))
+
+
+def _judged(
+    found: Sequence[Detections], objects: Sequence[Objects]
+) -> tuple[PooledDetections, PooledObjects, torch.Tensor]:
+    """Everything that was found, the surest first, everything that is there, and which detections are right."""
+    classes = 1 + int(max((one.labels.max() for one in (*found, *objects) if len(one.labels)), default=0))
+    pooled, true = pool(found, objects, classes)
+    return pooled, true, match(pooled, true).hit

@@ -27,7 +27,7 @@ from spikelab.detection import Detections, LossWeights, Objects
 from spikelab.models import pretrained
 from spikelab.models.yolo import YoloOutput
 from spikelab.training import loop, results
-from spikelab.training.detection_sheet import f_scores, plot_detections, ranked_pictures
+from spikelab.training.detection_sheet import best_score, f_scores, plot_detections, ranked_pictures
 from spikelab.training.tasks import voc
 from spikelab.training.tasks.voc import VocTask, detections_of, hold_out, loss_options
 
@@ -506,14 +506,25 @@ def test_a_pictures_f_counts_hits_against_objects_and_sure_detections():
         (true._replace(difficult=torch.tensor([False, True])), _one([left, right], [0, 1], [0.9, 0.9]), 1.0),
     ]
     objects, found, expected = zip(*cases, strict=True)
-    assert f_scores(found, objects).tolist() == pytest.approx(list(expected))
-    assert f_scores([Detections.none()], [Objects.none()]).isnan().all()
-    rows = ranked_pictures([*found, Detections.none()], [*objects, Objects.none()], columns=2)
+    assert f_scores(found, objects, score=0.3).tolist() == pytest.approx(list(expected))
+    assert f_scores([Detections.none()], [Objects.none()], score=0.3).isnan().all()
+    rows = ranked_pictures([*found, Detections.none()], [*objects, Objects.none()], score=0.3, columns=2)
     assert {row: [place for place, _ in places] for row, places in rows.items()} == {
         "best": [0, 5],
         "median": [3, 1],
         "worst": [2, 4],
     }
+
+
+def test_the_best_score_balances_hits_against_what_is_wrong_or_missed():
+    left, right, top = [0.0, 0.0, 0.4, 1.0], [0.6, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 0.1]
+    objects = [_one([left, right], [0, 0]), _one([left], [0])]
+    found = [_one([left, top, right], [0, 0, 0], [0.9, 0.1, 0.2]), _one([top, left], [0, 0], [0.3, 0.05])]
+    # F from .9: 2 / 4, .3: 2 / 5, .2: 4 / 6, .1: 4 / 7, .05: 6 / 8
+    assert best_score(found, objects) == pytest.approx(0.05)
+    assert best_score(found, [objects[0], objects[1]._replace(difficult=torch.tensor([True]))]) == pytest.approx(0.2)
+    assert best_score([Detections.none()] * 2, objects) == 1.0
+    assert best_score([_one([top], [0], [0.5]), Detections.none()], objects) == 1.0
 
 
 def test_a_contact_sheet_names_what_was_found_and_how_sure():

@@ -22,7 +22,7 @@ from spikelab.datasets.voc import CLASSES
 from spikelab.detection import Detections, HeadLayout, LossOptions, LossWeights, Objects
 from spikelab.models.yolo import STRIDES, YoloOutput
 from spikelab.training.config import Configuration, ConfigurationError
-from spikelab.training.detection_sheet import plot_detections, ranked_pictures
+from spikelab.training.detection_sheet import best_score, plot_detections, ranked_pictures
 from spikelab.training.tasks import Data, Task
 from spikelab.validation import require_between, require_choice, require_count
 
@@ -239,7 +239,8 @@ class VocTask(Task):
         for name, score in scores.items():
             for one in score.classes:
                 per_class[one.name][name] = one.ap
-        rows = ranked_pictures(*test[:2])
+        least = best_score(*test[:2])
+        rows = ranked_pictures(*test[:2], score=least)
         metrics["details"] = {
             "per_class": per_class,
             "left_out": list(scores["ap50"].left_out),
@@ -248,6 +249,7 @@ class VocTask(Task):
             "objects": sum(len(one.labels) for one in split.objects),
             "difficult": sum(int(one.difficult.sum()) for one in split.objects),
             "detections_per_picture": float((evidence["labels"] >= 0).sum()) / len(split),
+            "best_score": least,
             "contact_sheet": {
                 row: [{"name": split.names[place], "f": score} for place, score in places]
                 for row, places in rows.items()
