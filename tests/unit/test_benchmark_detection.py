@@ -55,7 +55,7 @@ def test_ratios_are_of_the_fastest_round(app, monkeypatch, tmp_path):
     def measured(what, peer, settings):
         if what == "memory":
             return {"mib": 100.0 if peer == "spikelab" else 250.0}
-        return {"ms": next(speeds), "first_loss": 2.0, "loss_with_fixed_statistics": 1.0}
+        return {"ms": next(speeds), "processor_ms": 9.0, "first_loss": 2.0, "loss_with_fixed_statistics": 1.0}
 
     monkeypatch.setattr(detection, "_in_own_process", measured)
     result = CliRunner().invoke(app, ["--json", str(tmp_path / "x.json")])
@@ -64,13 +64,14 @@ def test_ratios_are_of_the_fastest_round(app, monkeypatch, tmp_path):
     content = json.loads((tmp_path / "x.json").read_text())
     assert [row["peer"] for row in content["rows"]] == list(PEERS)
     assert [row["ms"] for row in content["rows"]] == [8, 12, 30, 16]
-    assert content["rows"][2]["times_ours"] == {"ms": 3.75, "mib": 2.5}
+    assert content["rows"][2]["times_ours"] == {"ms": 3.75, "mib": 2.5, "processor_ms": 1}
     assert CliRunner().invoke(app, ["--side", "100"]).exit_code == 1
 
 
 def test_another_network_is_no_opponent(app, monkeypatch):
     def measured(what, peer, settings):
-        return {"mib": 1.0} if what == "memory" else {"ms": 1.0, "loss_with_fixed_statistics": 1 + (peer == PEERS[2])}
+        loss = 1.0 + (peer == PEERS[2])
+        return {"mib": 1.0} if what == "memory" else {"ms": 1, "processor_ms": 1, "loss_with_fixed_statistics": loss}
 
     monkeypatch.setattr(detection, "_in_own_process", measured)
     result = CliRunner().invoke(app, [])
