@@ -18,7 +18,9 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from spikelab.datasets import Animals
+from spikelab.datasets import VOC, Animals
+from spikelab.datasets.detection_sets import SHARED
+from spikelab.datasets.scenes import SceneSet
 from spikelab.datasets.single_animals import coco_of_shared, single_animals
 from spikelab.datasets.voc import pictures_in_both_years
 from spikelab.detection import area
@@ -32,7 +34,7 @@ TEST_SHARES = (0.1, 0.2, 0.5)
 RESULT = Path(__file__).resolve().parents[1] / "book" / "results" / "14_trivial.json"
 
 
-def ones(scenes: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def ones(scenes: SceneSet) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the one class and the one box of each picture."""
     return torch.cat(scenes.labels), torch.cat(scenes.boxes)
 
@@ -57,9 +59,9 @@ def never_looking(seed: int, boxes: tuple[str, ...] = ("best", "median")) -> dic
 
 def leaks() -> dict[str, Any]:
     """Return how many photographs are in both years, and how many lie on both sides if rows are drawn for a test."""
-    years = [Animals("all", source="voc", kind="real", single=True), _twelve()]
-    twins = sum(photo.startswith("VOC2007/") for photo in years[1].photos)
-    listed = len(pictures_in_both_years(years[1].files[0].parents[2] / "overlap_2012_2007.txt"))
+    later = _one_animal_of_2012()
+    twins = sum(photo.startswith("VOC2007/") for photo in later.photos)
+    listed = len(pictures_in_both_years(later.files[0].parents[2] / "overlap_2012_2007.txt"))
     return {
         "listed": listed,
         "of_one_animal": twins,
@@ -67,10 +69,7 @@ def leaks() -> dict[str, Any]:
     }
 
 
-def _twelve() -> Any:
-    from spikelab.datasets import VOC
-    from spikelab.datasets.detection_sets import SHARED
-
+def _one_animal_of_2012() -> SceneSet:
     found = VOC("VOC2012", "all", kind="real", classes=SHARED, empty=False)
     return found.select(i for i, labels in enumerate(found.labels) if len(labels) == 1)
 

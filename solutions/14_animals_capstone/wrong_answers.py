@@ -96,7 +96,8 @@ WRONG = {
         Wrong(
             "ten classes in the mean",
             _joint(
-                "found = [(success & (class_true == c)).sum() / (class_true == c).sum().clamp(min=1) for c in range(10)]",
+                "inside = [class_true == c for c in range(10)]",
+                "found = [(success & here).sum() / here.sum().clamp(min=1) for here in inside]",
                 "return float(sum(found) / 10)",
             ),
             "classes present",
