@@ -110,8 +110,8 @@ def plot_detections(
                 ax.imshow(picture, cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0))
                 ax.spines[:].set_visible(False)
                 ax.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[], aspect=height / width)
-                for box in objects[place].boxes.tolist():
-                    _outline(ax, Rectangle, box, looks["object"])
+                for box, hard in zip(objects[place].boxes.tolist(), _difficult(objects[place]), strict=True):
+                    _outline(ax, Rectangle, box, {**looks["object"], "linestyle": ":" if hard else "-"})
                 one = found[place]
                 sure = one.scores >= least
                 for box, score, label in zip(*(part[sure].tolist() for part in one), strict=True):
@@ -125,7 +125,7 @@ def plot_detections(
             axes[0].set_ylabel(row)
         keys = [{**look, "color": look["edgecolor"]} for look in looks.values()]
         lines = [Line2D([], [], color=key["color"], linestyle=key["linestyle"], linewidth=2) for key in keys]
-        names = ["what is there", f"what was found, scores from {least:.2f}"]
+        names = ["what is there (dotted: difficult)", f"what was found, scores from {least:.2f}"]
         figure.legend(lines, names, loc="outside lower center", ncols=2, frameon=True, facecolor="0.75")
     return figure
 
@@ -142,3 +142,7 @@ def _judged(
     classes = 1 + int(max((one.labels.max() for one in (*found, *objects) if len(one.labels)), default=0))
     pooled, true = pool(found, objects, classes)
     return pooled, true, match(pooled, true).hit
+
+
+def _difficult(objects: Objects) -> list[bool]:
+    return [False] * len(objects.labels) if objects.difficult is None else objects.difficult.tolist()
