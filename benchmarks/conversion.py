@@ -7,7 +7,7 @@ The first trains a network with ReLU and one with leaky ReLU, for each of three 
 (``models.canvas``), turns each into spikes in several ways, and measures class and box after 4 to 256 steps. Training
 canvases hold MNIST's digits and, so that the weights are of use without MNIST, some of scikit-learn's; tests hold
 MNIST's test digits, others for each seed. Weights are kept in half precision, and what is measured is what was kept;
-``--ship`` copies those of the first seed to where the library finds them.
+``--ship`` puts those of the first seed where the library finds them.
 
 The second takes weights of ``spikelab train voc --neurons relu`` and measures AP50 on pictures of VOC2007 val, of the
 network and of what it becomes, on the same pictures.
@@ -28,7 +28,6 @@ import datetime
 import functools
 import itertools
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,11 +50,13 @@ from spikelab.detection import (
     giou_loss,
     iou,
     mean_ap_interval,
+    mean_iou,
 )
 from spikelab.energy import count_operations
 from spikelab.models import pretrained
 from spikelab.models.conversion import ConvertedNetwork, activation_scales, fold_network, if_rate, normalize
 from spikelab.models.yolo import centred
+from spikelab.statistics import wilson_interval
 from spikelab.training.results import hardware, versions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -238,6 +239,19 @@ class Canvas:
             "box_error": round(float((said.boxes - self.own.boxes).abs().mean()), 5),
         }
 
+    def metrics(self) -> dict[str, Any]:
+        """What the network scores without spikes, with intervals, as files of weights say it."""
+        pictures = len(self.test.labels)
+        right = int((self.own.classes.argmax(1) == self.test.labels).sum())
+        box = mean_iou(iou(self.own.boxes.double(), self.test.boxes.double()))
+        accuracy = {"value": right / pictures, **wilson_interval(right, pictures)._asdict(), "n": pictures}
+        return {
+            "test": {
+                "accuracy": {**accuracy, "interval": "Wilson 95 %"},
+                "miou": {**box._asdict(), "interval": "bootstrap 95 %"},
+            }
+        }
+
     def measure(self, way: Way) -> dict[str, Any]:
         """Convert and run."""
         network = converted(self.model, self.calibration, way)
@@ -305,10 +319,13 @@ def run_canvas(out: Path, folder: Path, ship: bool) -> None:
             options = {"neurons": neurons, "slope": CANVAS["slope"]}
             configuration = {"task": "canvas", "model": "canvas", "seed": seed, "model_options": options}
             pretrained.save(path, model, {"configuration": configuration, "data": learnt}, half=True)
-        if ship and seed == SEEDS[0]:
-            shutil.copyfile(path, SHIPPED / f"{name}{pretrained.SUFFIX}")
+        model, described = pretrained.load(path)
         test = canvases("test", {"mnist": CANVAS["test"]}, 1000 + seed)
-        study = Canvas(pretrained.load(path).model, test, train.images[: CANVAS["calibration"]] / 255)
+        study = Canvas(model, test, train.images[: CANVAS["calibration"]] / 255)
+        if ship and seed == SEEDS[0]:
+            data = {"name": "canvas", "label": learnt, "sizes": {"train": len(train.labels), "test": CANVAS["test"]}}
+            described |= {"task": "canvas", "data": data, "metrics": study.metrics(), "versions": versions()}
+            pretrained.save(SHIPPED / f"{name}{pretrained.SUFFIX}", model, described, half=True)
         asked = {"neurons": neurons, "seed": seed}
         progress.once("networks", asked, _canvas_network, study, train.boxes, seed, neurons)
         for way in tqdm(
