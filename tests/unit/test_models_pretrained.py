@@ -134,7 +134,8 @@ def test_everything_shipped_loads_and_is_small():
         model, about = pretrained.load(name)
         assert set(about) >= {"configuration", "metrics", "data"}, name
         assert sum(p.numel() for p in model.parameters()) > 0
-        assert pretrained._find(name).stat().st_size <= 5e6, f"{name} is larger than 5 MB"
+        largest = 12e6 if name.startswith("voc-") else 5e6
+        assert pretrained._find(name).stat().st_size <= largest, f"{name} is larger than {largest / 1e6:g} MB"
 
 
 @pytest.mark.parametrize(

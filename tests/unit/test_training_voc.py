@@ -175,7 +175,7 @@ def test_options_reach_network_loss_and_task():
     assert torch.equal(model.layout.anchors[0], voc._layout((32, 64), 3).anchors[0])
 
 
-@pytest.mark.parametrize("neurons", ["relu", "leaky_relu", "ann"])
+@pytest.mark.parametrize("neurons", ["relu", "ann"])
 def test_a_spiking_network_starts_from_all_of_its_twins_weights(neurons):
     train("--neurons", neurons)
     done = invoke("train", "voc", *SMALL, "--init", "run/weights.safetensors", "--steps", "1", "--out", "snn")
@@ -196,9 +196,8 @@ def _sabotage(at):
     return sabotage
 
 
-@pytest.mark.parametrize("model", ["yolo", "yolo-ann"])
-def test_a_stopped_run_resumes_to_the_numbers_of_an_unbroken_one(model):
-    config = voc_configuration(model)
+def test_a_stopped_run_resumes_to_the_numbers_of_an_unbroken_one():
+    config = voc_configuration()
     with pytest.raises(loop.Interrupted, match="after batch 2/3 of epoch 2/2"):
         loop.train(WatchedVoc(sabotage=_sabotage(5)), config, out="run")
     resumed = loop.train(WatchedVoc(), config, out="run", resume=True)
