@@ -27,6 +27,7 @@ from spikelab.detection import Detections, LossWeights, Objects
 from spikelab.models import pretrained
 from spikelab.models.yolo import YoloOutput
 from spikelab.training import loop, results
+from spikelab.training.curves import plot_curves
 from spikelab.training.detection_sheet import best_score, f_scores, plot_detections, ranked_pictures
 from spikelab.training.tasks import voc
 from spikelab.training.tasks.voc import VocTask, detections_of, hold_out, loss_options
@@ -102,6 +103,8 @@ def test_weights_evaluate_to_what_training_found(neurons):
     for name in voc.METRICS:
         assert f"{name} {trained['metrics']['test'][name]['value']:.2%}" in said
     assert f": {trained['baseline']['value']:.2%}" in said
+    layers = len(trained["spikes"]["firing_rate"]) if neurons == "spiking" else 0
+    assert (f"(firing rates of {layers} layers 0." in said) == (layers > 8) == (neurons == "spiking")
     cost = trained["cost"]
     assert cost["acs"] == 0 if neurons == "ann" else cost["acs"] > 0
     arithmetic, chip = cost["energy_uj"].values()
@@ -183,6 +186,18 @@ def test_a_spiking_network_starts_from_all_of_its_twins_weights(neurons):
     init = results.load("snn/result.json")["init"]
     assert init["model"] == "yolo-ann"
     assert init["taken"] == init["tensors"]
+
+
+def test_curves_of_many_layers_name_the_first_and_the_last():
+    train = {"loss": 1.0, "found": 0.5, "n": 9}
+    validation = {"loss": 1.1, "ap50": 0.2, "n": 3}
+    record = {"epoch": 1, "train": train, "validation": validation}
+    record["firing_rate"] = {f"conv {i}": i / 20 for i in range(1, 13)}
+    figure = plot_curves([record, {**record, "epoch": 2}], "ap50", running="found")
+    assert [line.get_label() for line in figure.axes[1].lines] == ["train: found", "validation"]
+    texts = [text.get_text() for text in figure.axes[2].get_legend().get_texts()]
+    assert texts == ["first of 12 layers", "last"]
+    assert [line.get_ydata()[0] for line in figure.axes[2].lines] == [i / 20 for i in range(1, 13)]
 
 
 # Going on

@@ -95,7 +95,7 @@ class VocTask(Task):
     batch's objects that a prediction of theirs boxes (IoU above .5) and names, however sure it is.
 
     Under ``torchrun`` each process's loss is that of its own pictures; that is the joint batch's loss where the
-    reduction is ``"per_picture"``, and close to it otherwise.
+    reduction is ``"per_picture"``, and close to it otherwise; so is the running metric.
     """
 
     name = "voc"
