@@ -50,7 +50,7 @@ COLUMNS = {
     },
     "animals": {
         "network": ":--",
-        "pictures": ":--",
+        "pictures": "--:",
         "macro joint (95 %)": ":--",
         "trivial": "--:",
         "accuracy": "--:",
@@ -145,12 +145,12 @@ def _detector(result: dict, link: str) -> list[str]:
 
 def _animal_finder(result: dict, link: str) -> list[str]:
     config, metrics, cost = result["configuration"], result["metrics"]["test"], result["cost"]
-    neurons = config["model_options"].get("neurons", "spiking")
-    steps = f"T = {config['num_steps']}" if neurons == "spiking" else neurons
+    steps = "without spikes" if config["model"].endswith("-ann") else f"T = {config['num_steps']}"
+    network = config["model_options"].get("design", "start")
     side = " × ".join(str(side) for side in config["task_options"]["size"])
     return [
-        f"{{download}}`{config['model']}, {steps} <{link}>`, {side}",
-        f"{_short(result['data']['label'])}: {metrics['macro_joint']['n']:,}",
+        f"{{download}}`{network}, {steps} <{link}>`, {side}",
+        f"{metrics['macro_joint']['n']:,}",
         _interval(metrics["macro_joint"], "**"),
         f"{100 * result['baseline']['value']:.1f}",
         f"{100 * metrics['accuracy']['value']:.1f}",
