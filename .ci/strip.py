@@ -17,7 +17,7 @@ from pathlib import Path
 import nbformat
 
 ROOT = Path(__file__).resolve().parents[1]
-PATTERNS = ("chapters/*/lesson.ipynb", "solutions/*/exercises.ipynb")
+PATTERNS = ("chapters/*/lesson.ipynb", "chapters/*/project.ipynb", "solutions/*/exercises.ipynb")
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
