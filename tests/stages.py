@@ -81,11 +81,11 @@ def all_stages() -> list[Stage]:
     book = (python("book/build.py", "--strict"), pytest("tests/book"))
     plan = [
         ("lint", "code and notebooks follow the rules in pyproject.toml", 60, *lint),
-        ("unit", "the library is right, and 90 % of its lines are tested", 480, unit),
+        ("unit", "the library is right, and 90 % of its lines are tested", 300, unit),
         ("contract", "exercises, solutions and wrong answers agree; nothing drifts", 480, pytest("tests/contract")),
         ("notebooks", "every lesson, project and solution runs", 900, pytest(*nbval, *notebooks())),
-        ("book", "the book builds from clean without a warning", 900, *book),
-        ("browser", "every page works in a browser and asks nothing of the network", 420, pytest("tests/browser")),
+        ("book", "the book builds from clean without a warning", 600, *book),
+        ("browser", "every page works in a browser and asks nothing of the network", 300, pytest("tests/browser")),
         ("grading", "a sample class goes through the whole grading cycle", 180, pytest("tests/grading")),
     ]
     return [Stage(name, proves, cap_s, tuple(steps)) for name, proves, cap_s, *steps in plan]

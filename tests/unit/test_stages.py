@@ -124,11 +124,11 @@ def test_nothing_to_run_is_not_green(capfd, tmp_path):
 def test_the_stages_are_those_of_the_design_in_its_order_with_its_caps():
     caps = {stage.name: stage.cap_s for stage in stages.all_stages()}
     assert list(caps) == ["lint", "unit", "contract", "notebooks", "book", "browser", "grading"]
-    assert caps["unit"] <= 480
+    assert caps["unit"] <= 300
     assert caps["contract"] <= 480
     assert caps["notebooks"] <= 900
-    assert caps["book"] <= 900
-    assert caps["browser"] <= 420
+    assert caps["book"] <= 600
+    assert caps["browser"] <= 300
     assert caps["grading"] <= 180
     assert [stage.name for stage in stages.quick_stages()] == ["lint", "unit", "contract"]
 
