@@ -16,7 +16,7 @@ class _LIFSequence(torch.autograd.Function):
     """spikes, membrane, refractory = f(current [T, N], beta, membrane0 [N]); see ``lif_sequence``."""
 
     @staticmethod
-    def forward(ctx, current, beta, membrane0, refractory0, threshold, reset, refractory_steps, spike_grad):
+    def forward(ctx, current, beta, membrane0, refractory0, threshold, reset, refractory_steps, spike_grad, leak):
         membrane, spikes = torch.empty_like(current), torch.empty_like(current)
         refractory = refractory0.clone()
         before = membrane0
@@ -24,15 +24,17 @@ class _LIFSequence(torch.autograd.Function):
         fired0 = ((membrane0 > threshold) & (refractory0 == refractory_steps)).to(current.dtype)
         fired = fired0
         for drive, now, spike in zip(current, membrane, spikes, strict=True):
-            # Multiply, then add: a fused multiply-add would round once less and lose equality with a plain loop.
-            torch.mul(before, beta, out=now)
-            if reset == "zero":
-                now.mul_(1 - fired)
             if refractory_steps:
                 awake = refractory == 0
-                now.add_(drive * awake)
-            else:
+                drive = drive * awake
+            if leak or reset == "zero":
+                # Multiply, then add: a fused multiply-add would round once less and lose equality with a plain loop.
+                torch.mul(before, beta, out=now)
+                if reset == "zero":
+                    now.mul_(1 - fired)
                 now.add_(drive)
+            else:  # a pass through memory less
+                torch.add(before, drive, out=now)
             if reset == "subtract":
                 now.sub_(fired, alpha=threshold)
             torch.gt(now, threshold, out=spike)
@@ -49,7 +51,7 @@ class _LIFSequence(torch.autograd.Function):
             refractory0 if refractory_steps else None,
             fired0 if reset == "zero" else None,
         )
-        ctx.settings = threshold, reset, refractory_steps, spike_grad
+        ctx.settings = threshold, reset, refractory_steps, spike_grad, leak
         ctx.mark_non_differentiable(refractory)
         ctx.set_materialize_grads(False)  # a loss on the spikes alone sends no gradient to the membrane
         return spikes, membrane, refractory
@@ -57,12 +59,13 @@ class _LIFSequence(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_spikes, grad_membrane, _):
         membrane, spikes, beta, membrane0, refractory0, fired0 = ctx.saved_tensors
-        threshold, reset, refractory_steps, spike_grad = ctx.settings
+        threshold, reset, refractory_steps, spike_grad, leak = ctx.settings
         grad_current = torch.empty_like(membrane)
         grad_beta = torch.zeros_like(membrane[0]) if ctx.needs_input_grad[1] else None
         awake = _awake_steps(spikes, refractory0, refractory_steps) if refractory_steps else None
         above = torch.empty_like(membrane[0])  # U - theta
-        carried = torch.zeros_like(membrane[0])  # what a step receives from the next one: beta * lambda
+        buffer = torch.zeros_like(membrane[0])
+        carried = buffer  # what a step receives from the next one: beta * lambda
         for t in reversed(range(len(membrane))):
             grad = grad_current[t]
             if grad_spikes is None:
@@ -78,14 +81,17 @@ class _LIFSequence(torch.autograd.Function):
             survives = grad
             if reset == "zero":
                 survives = grad * (1 - (spikes[t - 1] if t else fired0))
-            torch.mul(survives, beta, out=carried)
+            if leak or refractory_steps:
+                carried = torch.mul(survives, beta, out=buffer)
+            else:
+                carried = survives
             if grad_beta is not None:
                 grad_beta.addcmul_(survives, membrane[t - 1] if t else membrane0)
             if refractory_steps:
                 grad.mul_(awake[t])
         if grad_beta is not None:
             grad_beta = grad_beta.sum().reshape(beta.shape) if beta.numel() == 1 else grad_beta
-        return grad_current, grad_beta, carried, None, None, None, None, None
+        return grad_current, grad_beta, carried, None, None, None, None, None, None
 
 
 def lif_sequence(
@@ -119,6 +125,7 @@ def lif_sequence(
         reset,
         refractory_steps,
         spike_grad,
+        isinstance(beta, torch.Tensor) or beta != 1,
     )
     return spikes.reshape(shape), membrane.reshape(shape), refractory.reshape(shape[1:])
 
