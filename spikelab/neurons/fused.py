@@ -81,10 +81,7 @@ class _LIFSequence(torch.autograd.Function):
             survives = grad
             if reset == "zero":
                 survives = grad * (1 - (spikes[t - 1] if t else fired0))
-            if leak or refractory_steps:
-                carried = torch.mul(survives, beta, out=buffer)
-            else:
-                carried = survives
+            carried = torch.mul(survives, beta, out=buffer) if leak or refractory_steps else survives
             if grad_beta is not None:
                 grad_beta.addcmul_(survives, membrane[t - 1] if t else membrane0)
             if refractory_steps:
