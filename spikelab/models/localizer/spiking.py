@@ -104,12 +104,12 @@ class SpikingLocalizer(nn.Module):
                 inner = self._through(next(stages), self._fire(drive, hidden))
                 drive = drive + self._through(next(stages), self._fire(inner, hidden))
         drive = self._through(self.context, self._fire(drive, hidden))
-        votes = self._through(self.readout, self._fire(drive, hidden)).float().mean(0)
+        votes = _at_least_float32(self._through(self.readout, self._fire(drive, hidden))).mean(0)
         return LocalizerOutput(point(votes), tuple(hidden) if self.neurons == "spiking" else ())
 
     def _fire(self, drive: torch.Tensor, hidden: list[torch.Tensor]) -> torch.Tensor:
         """Spikes of neurons under currents ``[T, B, ...]``, or their rate in the limit of many steps."""
-        drive = drive.float()  # mixed precision ends here: a membrane adds up small numbers
+        drive = _at_least_float32(drive)  # mixed precision ends here: a membrane adds up small numbers
         if self.neurons == "relu":
             return drive.clamp(0, 1)
         half = torch.full_like(drive[0], 0.5)
@@ -149,6 +149,10 @@ def point(votes: torch.Tensor) -> torch.Tensor:
     corners = votes[:, 1:] + places.repeat(2, 1, 1)
     weight = votes[:, :1].flatten(2).softmax(-1)
     return (corners.flatten(2) * weight).sum(-1)
+
+
+def _at_least_float32(signal: torch.Tensor) -> torch.Tensor:
+    return signal.to(torch.promote_types(signal.dtype, torch.float32))
 
 
 @torch.no_grad()
