@@ -105,7 +105,7 @@ def detect(
         str,
         typer.Option(
             help="A .safetensors file, or the name of weights that come with spikelab: voc-... finds objects of 20 "
-            "classes, pets-... the one animal; the first of voc's if not given."
+            "classes, pets-... the one animal; if not given, the first of voc's, or of pets' where there are none."
         ),
     ] = "",
     score: Annotated[float, typer.Option(help="How sure a box must be, 0 to 1.")] = 0.3,

@@ -85,7 +85,7 @@ def all_stages() -> list[Stage]:
         ("contract", "exercises, solutions and wrong answers agree; nothing drifts", 480, pytest("tests/contract")),
         ("notebooks", "every lesson, project and solution runs", 900, pytest(*nbval, *notebooks())),
         ("book", "the book builds from clean without a warning", 600, *book),
-        ("browser", "every page works in a browser and asks nothing of the network", 300, pytest("tests/browser")),
+        ("browser", "every page works in a browser and asks nothing of the network", 240, pytest("tests/browser")),
         ("grading", "a sample class goes through the whole grading cycle", 180, pytest("tests/grading")),
     ]
     return [Stage(name, proves, cap_s, tuple(steps)) for name, proves, cap_s, *steps in plan]

@@ -128,7 +128,7 @@ def test_the_stages_are_those_of_the_design_in_its_order_with_its_caps():
     assert caps["contract"] <= 480
     assert caps["notebooks"] <= 900
     assert caps["book"] <= 600
-    assert caps["browser"] <= 300
+    assert caps["browser"] <= 240
     assert caps["grading"] <= 180
     assert [stage.name for stage in stages.quick_stages()] == ["lint", "unit", "contract"]
 
