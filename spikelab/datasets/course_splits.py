@@ -64,8 +64,7 @@ def make_course_splits(target: str | os.PathLike, *, root: str | os.PathLike | N
 
     Args:
         target: folder to write to.
-        root: folder that holds ``oxford-iiit-pet`` and ``VOCdevkit`` (with ``overlap_2012_2007.txt``, the pictures that
-            are in both years); if not given, the data folder.
+        root: folder that holds ``oxford-iiit-pet`` and ``VOCdevkit`` with both years; if not given, the data folder.
 
     Returns:
         The files.
@@ -91,7 +90,7 @@ def look(root: str | os.PathLike | None = None) -> Found:
     pictures = _stems(pets / "images", ".jpg")
     polygons = json.loads((annotations / POLYGONS).read_text()) if (annotations / POLYGONS).exists() else {}
     animals = {year: single_animals(voc / year, CLASSES) for year in ("VOC2007", "VOC2012")}
-    for name in pictures_in_both_years(voc / "overlap_2012_2007.txt").values():
+    for name in pictures_in_both_years(voc).values():
         animals["VOC2007"].pop(name, None)
     keys = [f"{FOLDER}/{name}" for name in sorted(pictures)]
     keys += [f"{year}/{name}" for year, names in animals.items() for name in names]

@@ -19,16 +19,15 @@ KINDS = ("auto", "real", "synthetic")
 SOURCES = ("auto", "coco", "voc")
 ALL = "all"
 SYNTHETIC = "scenes-synthetic"
-OVERLAP = "overlap_2012_2007.txt"
 SHARED = coco.ANIMALS[:6]
 
 
 class VOC(SceneSet):
     """PASCAL VOC: pictures with objects of 20 classes.
 
-    With both years, a photograph that is in both is taken once, from the year that is named first; which these are is
-    read from ``VOCdevkit/overlap_2012_2007.txt``. Where that list is absent every picture of VOC2012 whose name begins
-    with ``2007_`` counts as one of VOC2007's. To train on one year and test on the other take ``train.without(test)``.
+    With both years, a photograph that is in both is taken once, from the year that is named first; the numbers of the
+    pictures tell which these are (see ``voc.photograph``). To train on one year and test on the other take
+    ``train.without(test)``.
 
     Pictures of which neither file is there are left out: ``label`` and ``skipped`` say how many.
 
@@ -200,8 +199,7 @@ def _year(
             f"none of the {len(names):,} pictures that {year}'s list {image_set!r} names is in {folder}, the first "
             f"would be {names[0]}.jpg: {AGAIN}, or take another list"
         )
-    photo = _photos(folder, image_set)
-    read = functools.partial(_read_voc, folder=folder, classes=frozenset(classes), photo=photo, empty=empty)
+    read = functools.partial(_read_voc, folder=folder, classes=frozenset(classes), empty=empty)
     scenes, skipped = gather(present, read, lenient=lenient)
     if len(present) < len(names):
         skipped["not there"] = len(names) - len(present)
@@ -211,7 +209,7 @@ def _year(
     )
 
 
-def _read_voc(name: str, *, folder: Path, classes: frozenset[str], photo: dict[str, str], empty: bool) -> Scene:
+def _read_voc(name: str, *, folder: Path, classes: frozenset[str], empty: bool) -> Scene:
     picture, annotated = folder / "JPEGImages" / f"{name}.jpg", folder / "Annotations" / f"{name}.xml"
     annotation = voc.read_annotation(annotated, empty=True)
     strange = next((thing.name for thing in annotation.things if thing.name not in voc.CLASSES), None)
@@ -219,7 +217,7 @@ def _read_voc(name: str, *, folder: Path, classes: frozenset[str], photo: dict[s
         raise unknown_class(annotated, strange, voc.CLASSES)
     things = tuple(thing for thing in annotation.things if thing.name in classes)
     size = require_same_size(picture, annotated, annotation.size) if things or empty else annotation.size
-    return Scene(picture, name, _photo(folder.name, name, photo), size, things, folder.name)
+    return Scene(picture, name, voc.photograph(folder.name, name), size, things, folder.name)
 
 
 def _listed(folder: Path, image_set: str) -> list[str]:
@@ -235,26 +233,6 @@ def _listed(folder: Path, image_set: str) -> list[str]:
             f"image_set='all', or {AGAIN}"
         )
     return read_list(path)
-
-
-def _photos(folder: Path, image_set: str) -> dict[str, str]:
-    """Return what :func:`_photo` needs: photographs of VOC2012 by name, and how the others are called."""
-    if folder.name == "VOC2007":
-        return {"": "VOC2007 test" if image_set.rpartition("/")[2] == "test" else "VOC2007"}
-    path = folder.parent / OVERLAP
-    if not path.is_file():
-        return {"": "VOC2007"}
-    pairs = voc.pictures_in_both_years(path)
-    return {"": "VOC2007 test", **{name: f"VOC2007/{twin}" for name, twin in pairs.items()}}
-
-
-def _photo(year: str, name: str, photos: dict[str, str]) -> str:
-    if year == "VOC2007":
-        return f"{photos['']}/{name}"
-    if name in photos:
-        return photos[name]
-    # named like one of VOC2007's, but of which? The list knows those of trainval only.
-    return f"?{year}/{name}?{photos['']}" if name.startswith("2007_") else f"{year}/{name}"
 
 
 def _joined(parts: list[SceneSet]) -> tuple[list[Scene], dict[str, int]]:

@@ -39,7 +39,7 @@ class Scene(NamedTuple):
     Attributes:
         file: the picture.
         name: its name in its data set, without suffix.
-        photo: names the photograph; a second copy of it, in another year of VOC, has the same. See :func:`same_photos`.
+        photo: names the photograph; a second copy of it, in another year of VOC, has the same.
         size: (H, W) in pixels, as it is shown.
         things: the objects, boxes in shares of width and height; may be empty.
         source: the data set.
@@ -179,19 +179,8 @@ class SceneSet:
 
 
 def same_photos(one: SceneSet, other: SceneSet) -> set[str]:
-    """Return which of the first set's photographs are in the second too, or may be.
-
-    A photograph's name that begins with ``"?"`` is in doubt: it ends in the beginning of the names that it may really
-    have, so it counts as shared with every set that has a photograph of such a name.
-    """
-    there = set(other.photos)
-    certain = [photo for photo in there if not photo.startswith("?")]
-    shared = set()
-    for photo in set(one.photos):
-        if photo in there or (photo.startswith("?") and _any_begins(certain, photo.rpartition("?")[2])):
-            shared.add(photo)
-    doubted = {photo.rpartition("?")[2] for photo in there if photo.startswith("?")}
-    return shared | {photo for photo in one.photos for begins in doubted if photo.startswith(begins)}
+    """Return which of the first set's photographs are in the second too, in whatever copy."""
+    return set(one.photos) & set(other.photos)
 
 
 def split_by_photo(dataset: SceneSet, shares: Sequence[float], seed: int = 0) -> list[SceneSet]:
@@ -209,7 +198,11 @@ def split_by_photo(dataset: SceneSet, shares: Sequence[float], seed: int = 0) ->
     """
     if not shares or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"shares must be positive and add up to 1, got {list(shares)}")
-    photos = sorted(set(dataset.photos))
+    # Those of which the set has only another year's copy come first; the shares that seeds give depend on this order.
+    own = {
+        photo for photo, source in zip(dataset.photos, dataset.sources, strict=True) if photo.startswith(f"{source}/")
+    }
+    photos = sorted(set(dataset.photos), key=lambda photo: (photo in own, photo))
     order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(seed)).tolist()
     ends = [round(sum(shares[: i + 1]) * len(photos)) for i in range(len(shares))]
     part_of = {photos[place]: sum(rank >= end for end in ends) for rank, place in enumerate(order)}
@@ -356,10 +349,6 @@ def out_of_window(boxes: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
 
 
 WHOLE = torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.float64)
-
-
-def _any_begins(names: Iterable[str], begins: str) -> bool:
-    return any(name.startswith(begins) for name in names)
 
 
 def _placed(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -33,7 +33,7 @@ from spikelab.datasets.places import cache_folder
 from spikelab.validation import require_choice, require_count
 
 FOLDER = "scenes-synthetic"
-FORMAT = 1  # another number makes the set anew: raise it whenever a drawing changes
+FORMAT = 2  # another number makes the set anew: raise it whenever a drawing changes
 COUNTS = {"VOC2007/train": 120, "VOC2007/val": 60, "VOC2012/trainval": 30, "COCO/train": 50, "COCO/val": 25}
 COPIES = 4  # pictures of VOC2012 that are copies of VOC2007's, as there are in the real sets
 BYTES_PER_PICTURE = 20_000
@@ -91,8 +91,9 @@ def make_synthetic_scenes(
     """Write drawn scenes in the layouts of PASCAL VOC and COCO.
 
     ``target/VOCdevkit`` holds ``VOC2007`` (lists train, val, trainval) and a smaller ``VOC2012`` (trainval), of which a
-    few pictures are copies of VOC2007's, with the list of pairs. Of VOC's classes there are the six animals, bottles,
-    chairs and monitors. ``target/coco`` holds train2017, val2017 and their annotations of the ten animals.
+    few pictures are copies of VOC2007's, numbered as those of the real set. Of VOC's classes there are the six
+    animals, bottles, chairs and monitors. ``target/coco`` holds train2017, val2017 and their annotations of the ten
+    animals.
 
     Several processes may ask at once: one draws the set, the others wait. A finished set with these settings is left as
     it is; another one, or one that broke off, is made anew.
@@ -199,16 +200,15 @@ def _is_seen(one: Drawn) -> bool:
 
 def _voc_source(name: str, number: int, counts: dict[str, int]) -> tuple[str, int]:
     """Return list and number of the drawing that a picture of VOC shows; that of a copy is VOC2007's."""
-    if not name.startswith("VOC2012") or number >= COPIES:
-        return name, number
-    split = "VOC2007/train" if number % 2 else "VOC2007/val"
-    return split, min(number // 2, counts[split] - 1)
+    split, place = "VOC2007/train" if number % 2 else "VOC2007/val", number // 2
+    copied = name.startswith("VOC2012") and number < COPIES and place < counts[split]
+    return (split, place) if copied else (name, number)
 
 
 def _voc_name(name: str, number: int, counts: dict[str, int]) -> str:
     source, place = _voc_source(name, number, counts)
     if source != name:
-        return f"2007_{number + 1:06}"
+        return f"2007_{_voc_name(source, place, counts)}"
     return f"2012_{number + 1:06}" if name.startswith("VOC2012") else f"{place + 1 + 5000 * source.endswith('val'):06}"
 
 
@@ -231,11 +231,6 @@ def _write_lists(folder: Path, counts: dict[str, int]) -> None:
     for name, names in lists.items():
         year, _, split = name.partition("/")
         write_lines(folder / year / "ImageSets" / "Main" / f"{split}.txt", names)
-    pairs = []
-    for number, name in enumerate(lists["VOC2012/trainval"][:COPIES]):
-        source, place = _voc_source("VOC2012/trainval", number, counts)
-        pairs.append(f"{name} {_voc_name(source, place, counts)}")
-    write_lines(folder / "overlap_2012_2007.txt", ["# picture of VOC2012, the same picture in VOC2007", *pairs])
 
 
 def _write_coco(folder: Path, name: str, number: int, seed: int, instances: dict[str, dict[str, Any]]) -> None:

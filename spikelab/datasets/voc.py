@@ -168,34 +168,47 @@ def single_animals(folder: Path, classes: Collection[str] = ANIMALS) -> dict[str
         The class of each, by name, sorted by name.
     """
     found = {}
-    for file in sorted((folder / "Annotations").glob("[!.]*.xml")):
+    for file in _annotations(folder):
         things = read_annotation(file).things
         if len(things) == 1 and things[0].name in classes:
             found[file.stem] = things[0].name
     return found
 
 
-def pictures_in_both_years(path: str | os.PathLike) -> dict[str, str]:
-    """Return which pictures of VOC2012 are also in VOC2007: {name in VOC2012: name in VOC2007}.
+def photograph(year: str, name: str) -> str:
+    """Return the name of the photograph that a picture shows, the same for its copy in the other year.
+
+    VOC2012 took over pictures of VOC2007 and kept their numbers: its ``2007_000063`` is VOC2007's ``000063``. Its
+    official lists name 756 of them, 469 from VOC2007's trainval and 287 from its test list.
+
+    Args:
+        year: ``"VOC2007"`` or ``"VOC2012"``.
+        name: the picture's name, without suffix.
+    """
+    if year == "VOC2012" and name.startswith("2007_"):
+        return f"VOC2007/{name.removeprefix('2007_')}"
+    return f"{year}/{name}"
+
+
+def pictures_in_both_years(folder: Path) -> dict[str, str]:
+    """Return which pictures of VOC2012 are here as VOC2007's too: {name in VOC2012: name in VOC2007}.
 
     Train on neither copy of a picture that the other year is tested on.
 
     Args:
-        path: a list with both names in each line, and comments that begin with ``#``.
+        folder: ``VOCdevkit``, with both years in it.
 
     Raises:
-        DataError: if the file is missing or a line is something else.
+        DataError: if a year is not there.
     """
-    path = Path(path)
-    try:
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}): {AGAIN}") from error
-    rows = [row for row in lines if row and not row[0].startswith("#")]
-    wrong = next((row for row in rows if len(row) < 2), None)
-    if wrong is not None:
-        raise DataError(f"{path} must hold two names in each line, got {' '.join(wrong)!r}: {AGAIN}")
-    return {row[0]: row[1] for row in rows}
+    first, later = ({file.stem for file in _annotations(folder / year)} for year in YEARS)
+    names = {name: photograph("VOC2012", name).removeprefix("VOC2007/") for name in sorted(later)}
+    return {name: earlier for name, earlier in names.items() if earlier in first}
+
+
+def _annotations(folder: Path) -> list[Path]:
+    require_parts(folder, ("Annotations",), "PASCAL VOC")
+    return sorted((folder / "Annotations").glob("[!.]*.xml"))
 
 
 def _thing(path: Path, element: ElementTree.Element, size: tuple[int, int]) -> Thing:

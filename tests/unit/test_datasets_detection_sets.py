@@ -9,7 +9,7 @@ from PIL import Image
 
 from spikelab.datasets import VOC, Animals, DataError, load_scenes, read_instances, require_apart, split_by_photo
 from spikelab.datasets.coco import ANIMALS
-from spikelab.datasets.scenes import same_photos
+from spikelab.datasets.scenes import SceneSet, same_photos
 from spikelab.detection import check_objects
 
 CATEGORIES = [(1, "person"), *((16 + i, name) for i, name in enumerate(ANIMALS))]
@@ -30,7 +30,7 @@ def write_list(folder, name, names):
 
 @pytest.fixture
 def root(tmp_path):
-    """Two years; 2007_000001 is a second copy of 000001, and 2007_000009 of a picture that the list does not know."""
+    """Two years; 2007_000001 is a second copy of 000001, and 2007_000009 of a picture of VOC2007 that is not here."""
     first = dataset_files.write_voc(
         tmp_path, "VOC2007", {"000001": [CAT, DOG], "000002": [CAR], "000003": [], "000004": [CAT, CAR]}
     )
@@ -40,7 +40,6 @@ def root(tmp_path):
     write_list(first, "Main/train", ["000001", "000002", "000077"])
     write_list(first, "Main/val", ["000003", "000004"])
     write_list(second, "SegmentationAug/val", ["2007_000001", "2010_000001"])
-    (tmp_path / "VOCdevkit" / "overlap_2012_2007.txt").write_text("# 2012, 2007\n2007_000001 000001 1.0\n")
     return tmp_path
 
 
@@ -92,19 +91,42 @@ def test_no_photograph_is_trained_and_tested_on(root):
     assert same_photos(test, train) == {"VOC2007/000001"}
 
 
-def test_without_the_list_of_pairs_every_doubtful_picture_is_left_out(root):
-    (root / "VOCdevkit" / "overlap_2012_2007.txt").unlink()
-    train, val = VOC(2012, "all", root=root), VOC(2007, "val", root=root)
-    assert train.without(val).names == ["2010_000001"]
-    assert val.without(train).names == []
-    assert VOC((2007, 2012), "all", root=root).names[4:] == ["2010_000001"]
+def write_test_archive(root):
+    """What VOC2007's test archive adds: pictures 000005 and 000009, their annotations and the list."""
+    folder = dataset_files.write_voc(root, "VOC2007", {"000005": [CAR], "000009": [DOG]})
+    write_list(folder, "Main/test", ["000005", "000009"])
 
 
-def test_pictures_of_2007s_test_list_are_in_doubt_too(root):
-    """The list of pairs names pictures of trainval only."""
-    write_list(root / "VOCdevkit" / "VOC2007", "Main/test", ["000002"])
-    train = VOC(2012, "all", root=root)
-    assert train.without(VOC(2007, "test", root=root)).names == ["2007_000001", "2010_000001"]
+def test_pictures_of_2007s_test_list_are_known_by_any_list(root):
+    """2007_000009 is VOC2007's test picture 000009, which the list "all" holds too."""
+    write_test_archive(root)
+    train, test = VOC(2012, "all", root=root), VOC(2007, "test", root=root)
+    with pytest.raises(DataError, match="such as VOC2007/000009"):
+        require_apart(train, test)
+    assert train.without(test).names == ["2007_000001", "2010_000001"]
+    assert test.without(train).names == ["000005"]
+    with pytest.raises(DataError, match="2 photographs"):
+        require_apart(VOC(2007, "all", root=root), test)
+    require_apart(VOC(2007, "train", root=root), test)
+
+
+def test_years_in_two_folders_are_kept_apart_too(root, tmp_path):
+    """One year without the other beside it: the number alone tells."""
+    test = VOC(2007, "train", root=root)
+    other = tmp_path / "other"
+    dataset_files.write_voc(other, "VOC2012", {"2007_000001": [CAT], "2008_000001": [CAT]})
+    assert VOC(2012, "all", root=other).without(test).names == ["2008_000001"]
+
+
+def test_a_leak_planted_behind_a_split_is_found(root):
+    """Somebody splits by picture instead of by photograph."""
+    rows = VOC(2007, "all", root=root), VOC(2012, "all", root=root)
+    both = SceneSet([*rows[0].scenes, *rows[1].scenes], rows[0].classes, kind="real", title="both years")
+    train, test = both.select(range(1, 7)), both.select([0])
+    with pytest.raises(DataError, match=r"1 photographs .* such as VOC2007/000001"):
+        require_apart(train, test)
+    for seed in range(5):
+        require_apart(*split_by_photo(both, (0.5, 0.5), seed))
 
 
 def test_the_split_goes_by_photograph(root):
@@ -119,6 +141,15 @@ def test_the_split_goes_by_photograph(root):
     assert any(split_by_photo(both, (0.6, 0.4), seed=s)[0].names != parts[0].names for s in range(5))
     with pytest.raises(ValueError, match="add up to 1"):
         split_by_photo(both, (0.5, 0.4))
+
+
+def test_a_seed_gives_the_split_that_it_gave(root):
+    """Weights that come with spikelab were trained on such a split."""
+    both = VOC((2007, 2012), "all", root=root)
+    order = ["2007_000009", "000001", "000002", "000003", "000004", "2010_000001"]  # only VOC2012's copy: in front
+    drawn = [order[place] for place in torch.randperm(6, generator=torch.Generator().manual_seed(1)).tolist()]
+    first, second = split_by_photo(both, (0.5, 0.5), seed=1)
+    assert [set(first.names), set(second.names)] == [set(drawn[:3]), set(drawn[3:])]
 
 
 def test_the_hash_is_that_of_pictures_and_objects(root, tmp_path):

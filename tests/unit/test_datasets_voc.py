@@ -4,7 +4,14 @@ import dataset_files
 import pytest
 
 from spikelab.datasets import DataError, read_annotation
-from spikelab.datasets.voc import image_set, pictures_in_both_years, read_single, single_animals, year_folder
+from spikelab.datasets.voc import (
+    image_set,
+    photograph,
+    pictures_in_both_years,
+    read_single,
+    single_animals,
+    year_folder,
+)
 
 SIZE = (20, 30)
 CAT = ("cat", 4, 6, 12, 20)
@@ -155,12 +162,15 @@ def test_a_picture_of_something_else_is_named(tmp_path, things, words):
     assert "2008_000001.xml" in str(caught.value)
 
 
+def test_a_photograph_keeps_its_number_from_year_to_year():
+    assert photograph("VOC2012", "2007_000063") == photograph("VOC2007", "000063") == "VOC2007/000063"
+    assert photograph("VOC2012", "2008_000063") == "VOC2012/2008_000063"
+
+
 def test_pictures_in_both_years(tmp_path):
-    path = tmp_path / "overlap.txt"
-    path.write_text("# VOC2012, VOC2007, alike\n2007_000063 000063 1.0\n\n2007_000332 000332 0.99\n")
-    assert pictures_in_both_years(path) == {"2007_000063": "000063", "2007_000332": "000332"}
-    path.write_text("2007_000063\n")
-    with pytest.raises(DataError, match=r"overlap\.txt must hold two names in each line, got '2007_000063'"):
-        pictures_in_both_years(path)
-    with pytest.raises(DataError, match=r"none\.txt cannot be read"):
-        pictures_in_both_years(tmp_path / "none.txt")
+    cat = [("cat", 2, 2, 9, 9)]
+    dataset_files.write_voc(tmp_path, "VOC2012", {"2007_000063": cat, "2007_000332": cat, "2008_000064": cat})
+    with pytest.raises(DataError, match=r"VOC2007 is not PASCAL VOC: it holds no Annotations"):
+        pictures_in_both_years(tmp_path / "VOCdevkit")
+    dataset_files.write_voc(tmp_path, "VOC2007", {"000063": cat, "000064": cat})
+    assert pictures_in_both_years(tmp_path / "VOCdevkit") == {"2007_000063": "000063"}
