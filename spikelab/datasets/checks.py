@@ -134,13 +134,20 @@ def _pets(name: str, folder: Path) -> Iterator[tuple[str, bool]]:
 
 
 def _voc(name: str, folder: Path) -> Iterator[tuple[str, bool]]:
-    from spikelab.datasets.voc import YEARS, read_annotation
+    from spikelab.datasets.voc import YEARS, image_set, read_annotation
 
     years = [year for year in YEARS if (folder / year).is_dir()]
     if not years:
         yield f"{folder} holds neither {' nor '.join(YEARS)}: fetch the data set again", True
     for year in years:
         yield from _annotated(folder / year, {"JPEGImages/*.jpg": None, "Annotations/*.xml": read_annotation})
+        here = {file.stem for file in (folder / year / "JPEGImages").glob("[!.]*.jpg")}
+        for path in (folder / year / "ImageSets" / "Main" / f"{split}.txt" for split in ("train", "val", "test")):
+            if path.is_file():
+                names = image_set(path)
+                found = len(here.intersection(names))
+                told = f"{found:,} of {len(names):,} pictures"
+                yield f"{year} {path.stem}: {told if found < len(names) else told.split(' of ')[1]}", False
 
 
 def _coco(name: str, folder: Path) -> Iterator[tuple[str, bool]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +38,7 @@ def _errors() -> Iterator[None]:
 def list_() -> None:
     """Name every data set, what is in it, its terms, and whether it is here."""
     with _errors():
+        from spikelab.datasets.fetch import missing
         from spikelab.datasets.manifest import DATA_SETS
         from spikelab.datasets.places import find_folder
 
@@ -43,9 +46,12 @@ def list_() -> None:
             folder = find_folder(entry.name)
             verb = "make" if entry.make else "fetch"
             typer.echo(f"{entry.name}: {entry.title}")
-            typer.echo(f"  {entry.about}")
-            typer.echo(f"  terms: {entry.licence}; see {entry.homepage}")
+            for line in (entry.about, f"terms: {entry.licence}; see {entry.homepage}"):
+                typer.echo(_wrapped(line))
+            lacks = [file.name for file in entry.files if missing(folder, file)] if folder else []
             typer.echo(f"  here: {folder}" if folder else f"  not here: spikelab data {verb} {entry.name}")
+            if lacks:
+                typer.echo(f"  without {', '.join(lacks)}: spikelab data fetch {entry.name}")
 
 
 @data.command()
@@ -133,6 +139,14 @@ def check(name: Name, root: Root = None) -> None:
             typer.echo(f"  wrong: {line}", err=True)
         typer.echo("  whole" if not report.faults else "  NOT whole")
     raise typer.Exit(1 if report.faults else 0)
+
+
+def _wrapped(text: str) -> str:
+    """Return indented lines that fit the terminal; addresses are not broken."""
+    width = min(max(shutil.get_terminal_size().columns, 40), 120)
+    return textwrap.fill(
+        text, width, initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _percentages() -> Callable[[int, int], None]:

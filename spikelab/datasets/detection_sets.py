@@ -197,7 +197,7 @@ def _year(
     if not present:
         raise DataError(
             f"none of the {len(names):,} pictures that {year}'s list {image_set!r} names is in {folder}, the first "
-            f"would be {names[0]}.jpg: {AGAIN}, or take another list"
+            f"would be {names[0]}.jpg: run spikelab data fetch {voc.FOLDER}, or take another list"
         )
     read = functools.partial(_read_voc, folder=folder, classes=frozenset(classes), empty=empty)
     scenes, skipped = gather(present, read, lenient=lenient)
@@ -230,7 +230,7 @@ def _listed(folder: Path, image_set: str) -> list[str]:
         short = [name for name in there if name.split("/")[1] in ("train", "val", "trainval", "test", "train_aug")]
         raise DataError(
             f"{folder.name} has no list {image_set!r} ({path}): take one of {', '.join(map(repr, short)) or 'none'} or "
-            f"image_set='all', or {AGAIN}"
+            f"image_set='all', or run spikelab data fetch {voc.FOLDER}"
         )
     return read_list(path)
 

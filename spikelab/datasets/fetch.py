@@ -105,15 +105,27 @@ def _bring(
                 places = ", ".join(str(Path(file.inside, name)) for name in absent)
                 raise FetchError(f"{path} holds {', '.join(found)}, but no {places}: is it the right file?")
             found = sorted(entry.name for entry in wanted.iterdir())
-            for name in found:
-                if not (folder / name).exists():
-                    os.replace(wanted / name, folder / name)
+            _join(wanted, folder, [wanted / name for name in file.holds])
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
         path.unlink()
         say(f"{file.name}: unpacked {', '.join(found)}")
     note = folder / NOTE
     write_json(note, (read_json(note) if note.is_file() else {}) | {file.name: {"sha256": measured}})
+
+
+def _join(source: Path, target: Path, last: list[Path]) -> None:
+    """Move a folder's content into another, in which what is there already stays.
+
+    What tells that all is there moves last, so that a run that breaks off is done again.
+    """
+    places = sorted(source.iterdir(), key=lambda place: (any(mark.is_relative_to(place) for mark in last), place))
+    for place in places:
+        new = target / place.name
+        if not new.exists():
+            os.replace(place, new)
+        elif place.is_dir() and new.is_dir():
+            _join(place, new, last)
 
 
 def _check(path: Path, file: RemoteFile, say: Callable[[str], None]) -> None:

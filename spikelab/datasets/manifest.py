@@ -22,7 +22,7 @@ class RemoteFile(NamedTuple):
         sha256, md5: checksums, if published.
         unpack: what to do with it: nothing, or unpack it into the data set's folder.
         inside: the folder of the archive whose content is wanted; all of the archive if empty.
-        holds: what the data set's folder holds once this file is in place.
+        holds: what the data set's folder holds once this file is in place, and not before.
     """
 
     name: str
@@ -90,10 +90,11 @@ def _pets(name: str, md5: str) -> RemoteFile:
     return RemoteFile(f"{name}.tar.gz", urls, md5=md5, unpack="tar", holds=(name,))
 
 
-def _voc(year: int, name: str, md5: str) -> RemoteFile:
+def _voc(year: int, name: str, size: int, sha256: str, md5: str, *holds: str) -> RemoteFile:
     places = (f"https://thor.robots.ox.ac.uk/pascal/VOC/voc{year}/", "https://data.pjreddie.com/files/")
     urls = tuple(place + name for place in places)
-    return RemoteFile(name, urls, md5=md5, unpack="tar", inside="VOCdevkit", holds=(f"VOC{year}",))
+    held = tuple(f"VOC{year}/{part}" for part in holds) or (f"VOC{year}",)
+    return RemoteFile(name, urls, size, sha256, md5, unpack="tar", inside="VOCdevkit", holds=held)
 
 
 def _coco(path: str, size: int, sha256: str, md5: str, holds: str) -> RemoteFile:
@@ -225,10 +226,34 @@ DATA_SETS: dict[str, DataSet] = {
             "VOCdevkit",
             "PASCAL VOC 2007 and 2012",
             (
-                _voc(2007, "VOCtrainval_06-Nov-2007.tar", "c52e279531787c972589f7e41ab4ae64"),
-                _voc(2012, "VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd"),
+                # Both archives of VOC2007 unpack into one folder: each is told by files that only it has.
+                _voc(
+                    2007,
+                    "VOCtrainval_06-Nov-2007.tar",
+                    460_032_000,
+                    "7d8cd951101b0957ddfd7a530bdc8a94f06121cfc1e511bb5937e973020c7508",
+                    "c52e279531787c972589f7e41ab4ae64",
+                    "ImageSets/Main/trainval.txt",
+                ),
+                _voc(
+                    2007,
+                    "VOCtest_06-Nov-2007.tar",
+                    451_020_800,
+                    "6836888e2e01dca84577a849d339fa4f73e1e4f135d312430c4856b5609b4892",
+                    "b6e924de25625d8de591ea690078ad9f",
+                    "ImageSets/Main/test.txt",
+                    "JPEGImages/000001.jpg",
+                ),
+                _voc(
+                    2012,
+                    "VOCtrainval_11-May-2012.tar",
+                    1_999_639_040,
+                    "e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
+                    "6cd6e144f989b92b3379bac3b3de84fd",
+                ),
             ),
-            "5,011 + 17,125 pictures, with boxes of the objects of 20 classes in the annotated ones",
+            "pictures with boxes of the objects of 20 classes: 5,011 of VOC2007 to train and validate on and 4,952 to "
+            "test on, and 17,125 of VOC2012",
             "Flickr's terms of use",
             "http://host.robots.ox.ac.uk/pascal/VOC/",
         ),

@@ -1,5 +1,7 @@
 """``spikelab data``: what it prints, where it writes, and how it ends."""
 
+import shutil
+
 import dataset_files
 import numpy as np
 import pytest
@@ -65,6 +67,16 @@ def test_list_says_what_is_here_and_how_to_get_the_rest(data):
     assert "not here: spikelab data fetch coco\n" in said
     assert "not here: spikelab data make scenes-synthetic\n" in said
     assert said.count("terms:") == 12
+    assert "without" not in said
+
+
+def test_list_names_the_archives_that_are_not_here(data):
+    voc = dataset_files.write_voc(data, "VOC2007", {"000005": [("cat", 1, 1, 9, 9)]})
+    (voc / "ImageSets" / "Main").mkdir(parents=True)
+    (voc / "ImageSets" / "Main" / "trainval.txt").write_text("000005\n")
+    dataset_files.write_voc(data, "VOC2012", {"2008_000001": [("cat", 1, 1, 9, 9)]})
+    said = run("list")[1]
+    assert f"here: {voc.parent}\n  without VOCtest_06-Nov-2007.tar: spikelab data fetch VOCdevkit\n" in said
 
 
 def test_where_names_both_folders_and_the_profile(data, tmp_path, monkeypatch):
@@ -223,7 +235,14 @@ def test_check_of_annotated_pictures(data):
     cat = {"2008_000001": [("cat", 1, 1, 9, 9)]}
     voc = dataset_files.write_voc(data, "VOC2012", cat)
     assert "oxford-iiit-pet/annotations/trimaps/*.png: 2 files" in run("check", "oxford-iiit-pet")[1]
-    assert "VOC2012/Annotations/*.xml: 1 files" in run("check", "VOCdevkit")[1]
+    lists = voc / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "val.txt").write_text("2008_000001\n2008_000002\n")
+    (lists / "train.txt").write_text("2008_000001\n")
+    said = run("check", "VOCdevkit")[1]
+    for words in ("/Annotations/*.xml: 1 files", " train: 1 pictures\n", " val: 1 of 2 pictures\n"):
+        assert f"VOC2012{words}" in said
+    shutil.rmtree(voc / "ImageSets")
     assert [run("check", name)[0] for name in ("oxford-iiit-pet", "VOCdevkit")] == [0, 0]
     (pets / "images" / "pug_1.jpg").write_bytes(b"")
     (pets / "annotations" / "xmls" / "pug_1.xml").write_text(dataset_files.annotation((20, 30)))

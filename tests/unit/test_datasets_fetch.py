@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import io
+import os
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -330,6 +331,68 @@ def test_archives_that_share_their_outer_folder_lie_side_by_side(server, tmp_pat
     wrong = files_of[0]._replace(holds=("VOC2010",))
     with pytest.raises(FetchError, match=r"holds VOCdevkit, but no VOCdevkit/VOC2010: is it the right file"):
         bring(one_file(wrong), tmp_path)
+
+
+def voc2007(server, part, *names):
+    """One of VOC2007's two archives, which unpack into one folder; each has a list and pictures of its own."""
+    content = archive(
+        **{f"VOCdevkit__VOC2007__ImageSets__Main__{part}.txt": part, "VOCdevkit__VOC2007__readme": part},
+        **{f"VOCdevkit__VOC2007__JPEGImages__{name}.jpg": name for name in names},
+    )
+    server.files[f"{part}.zip"] = content
+    holds = (f"VOC2007/ImageSets/Main/{part}.txt", f"VOC2007/JPEGImages/{names[0]}.jpg")
+    about = {"md5": hashlib.md5(content).hexdigest(), "unpack": "zip", "inside": "VOCdevkit", "holds": holds}
+    return RemoteFile(f"{part}.zip", (f"{server.address}/{part}.zip",), **about)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_archives_of_one_folder_are_laid_together(server, tmp_path, order):
+    both = voc2007(server, "trainval", "000005", "000007"), voc2007(server, "test", "000001", "000002")
+    alone, entry = one_file(both[order[0]]), DataSet("thing", "a thing", both, "", "", "")
+    folder = bring(alone, tmp_path) / "VOC2007"
+    first = (folder / "readme").read_text()
+    (folder / "JPEGImages" / "mine.jpg").write_text("mine")
+    bring(entry, tmp_path)
+    names = ["000001", "000002", "000005", "000007"]
+    assert [(folder / "JPEGImages" / f"{name}.jpg").read_text() for name in names] == names
+    assert sorted(path.name for path in (folder / "ImageSets" / "Main").iterdir()) == ["test.txt", "trainval.txt"]
+    assert ((folder / "readme").read_text(), (folder / "JPEGImages" / "mine.jpg").read_text()) == (first, "mine")
+    assert files(tmp_path) == ["VOC2007"]
+    bring(entry, tmp_path)
+    assert len(server.asked) == 2
+
+
+def test_laying_together_that_broke_off_is_done_again(server, tmp_path, monkeypatch):
+    trainval, test = voc2007(server, "trainval", "000005"), voc2007(server, "test", "000001", "000002", "000003")
+    entry = DataSet("thing", "a thing", (trainval, test), "", "", "")
+    folder = bring(one_file(trainval), tmp_path) / "VOC2007"
+    replace = os.replace
+
+    def broken(source, target):
+        if str(target).endswith("000003.jpg"):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", broken)
+    with pytest.raises(KeyboardInterrupt):
+        bring(entry, tmp_path)
+    assert sorted(path.stem for path in (folder / "JPEGImages").iterdir()) == ["000002", "000005"]
+    monkeypatch.setattr(os, "replace", replace)
+    bring(entry, tmp_path)
+    assert sorted(path.stem for path in (folder / "JPEGImages").iterdir()) == ["000001", "000002", "000003", "000005"]
+    assert len(server.asked) == 2  # the archive was still there
+    assert files(tmp_path) == ["VOC2007"]
+
+
+def test_the_archives_of_voc_are_told_apart():
+    entry = DATA_SETS["VOCdevkit"]
+    assert [file.name for file in entry.files if "2007" in file.name] == [
+        "VOCtrainval_06-Nov-2007.tar",
+        "VOCtest_06-Nov-2007.tar",
+    ]
+    held = [set(file.holds) for file in entry.files]
+    assert not any(one & other for i, one in enumerate(held) for other in held[i + 1 :])
+    assert all(file.size > 10**8 and file.sha256 and file.md5 for file in entry.files)
 
 
 def test_sets_that_are_made_are_not_fetched(tmp_path):

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 import torch
+from dataset_files import write_voc
 from PIL import Image
 from training_fixtures import (
     WatchedVoc,
@@ -498,6 +499,47 @@ def test_an_empty_test_list_is_refused(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("SPIKELAB_DATA", str(tmp_path))
     with pytest.raises(DataError, match=r"the test split of .* is empty"):
         VocTask().data(voc_configuration())
+
+
+def test_all_of_both_archives_trainval_teaches_and_test_tests(tmp_path, monkeypatch):
+    write_scenes(tmp_path, train=6, validation=3, test=4)
+    lists = tmp_path / "VOCdevkit" / "VOC2007" / "ImageSets" / "Main"
+    (lists / "trainval.txt").write_text((lists / "train.txt").read_text() + (lists / "val.txt").read_text())
+    monkeypatch.setenv("SPIKELAB_DATA", str(tmp_path))
+    trained, _ = train("--image-set", "trainval", "--test-set", "test")
+    assert trained["data"]["label"] == "real VOC2007 trainval, tested on test of VOC2007"
+    assert trained["data"]["sizes"] == {"train": 7, "validation": 2, "test": 4}
+    config = voc_configuration(task_options={"image_set": "all", "test_set": "test"})
+    with pytest.raises(DataError, match=r"4 photographs of the test set .* are in the training set"):
+        VocTask().data(config)
+
+
+def test_both_years_teach_without_the_pictures_that_are_tested_on(tmp_path, monkeypatch):
+    """VOC2012 has copies of pictures of VOC2007's train, val and test lists."""
+    write_scenes(tmp_path, train=6, validation=3, test=4)
+    cat = [("cat", 2, 3, 18, 17)]
+    copies = ["2007_000001", "2007_000501", "2007_000702", "2009_000001"]
+    later = write_voc(tmp_path, "VOC2012", dict.fromkeys(copies, cat), size=(36, 48))
+    (later / "ImageSets" / "Main").mkdir(parents=True)
+    (later / "ImageSets" / "Main" / "train.txt").write_text("".join(f"{name}\n" for name in copies))
+    monkeypatch.setenv("SPIKELAB_DATA", str(tmp_path))
+    for test_set, left in (("val", 6 + 2), ("test", 6 + 2)):
+        data = VocTask().data(voc_configuration(task_options={"years": ("VOC2007", "VOC2012"), "test_set": test_set}))
+        names = {*data.train.names, *data.validation.names}
+        assert len(names) == left
+        assert "2009_000001" in names
+        assert not names & {"2007_000001", {"val": "2007_000501", "test": "2007_000702"}[test_set]}
+
+
+def test_a_test_list_whose_archive_is_not_here_says_how_to_get_it(tmp_path, monkeypatch):
+    write_scenes(tmp_path, train=6, validation=1)
+    monkeypatch.setenv("SPIKELAB_DATA", str(tmp_path))
+    config = voc_configuration(task_options={"test_set": "test"})
+    with pytest.raises(DataError, match=r"VOC2007 has no list 'test' .* or run spikelab data fetch VOCdevkit"):
+        VocTask().data(config)
+    (tmp_path / "VOCdevkit/VOC2007/ImageSets/Main/test.txt").write_text("009990\n")
+    with pytest.raises(DataError, match=r"none of the 1 pictures .* run spikelab data fetch VOCdevkit, or take"):
+        VocTask().data(config)
 
 
 # The contact sheet

@@ -125,12 +125,15 @@ def write_pets(folder: Path, train: int = 14, validation: int = 5, test: int = 6
             )
 
 
-def write_scenes(folder: Path, train: int = 14, validation: int = 6) -> None:
+def write_scenes(folder: Path, train: int = 14, validation: int = 6, test: int = 0) -> None:
     """Write pictures of bright cats and dark dogs where VOC2007 has them, each list with some of both in a picture.
 
-    In every third picture there is a difficult bird as well.
+    In every third picture there is a difficult bird as well. With a test list the pictures of both archives of VOC2007
+    are there.
     """
-    for split, count, first in (("train", train, 1), ("val", validation, 501)):
+    for split, count, first in (("train", train, 1), ("val", validation, 501), ("test", test, 701)):
+        if not count:
+            continue
         things = {}
         for number in range(count):
             x, y = 2 + 3 * (number % 5), 3 + 2 * (number % 4)
