@@ -94,7 +94,7 @@ WRONG = {
         Wrong("surrogate not squared", _three(post="1 / (1 + slope * U.abs())"), "squared"),
         Wrong("slope fixed at 25", _three(post="1 / (1 + 25 * U.abs()) ** 2"), "use the argument"),
         Wrong("slope fixed at 10", _three(post="1 / (1 + 10 * U.abs()) ** 2"), "Is the slope used"),
-        Wrong("side of the threshold", _three(post="1 / (1 + slope * U) ** 2"), "off from autograd"),
+        Wrong("side of the threshold", _three(post="1 / (1 + slope * U) ** 2"), "it takes |U|"),
         Wrong("mean over the outputs as well", _three(error="(y - target) @ G / y.shape[1]"), "off from autograd"),
         Wrong("error not sent back", _three(error="(y - target).mean(1, keepdim=True)"), "multiply by G"),
     ],

@@ -257,6 +257,11 @@ WRONG = {
         Wrong("penalty over the union", _giou("(1 - shared / union + (around - union) / union).mean()"), "by |C|"),
         Wrong("empty area, not its share", _giou("(1 - shared / union + around - union).mean()"), "by |C|"),
         Wrong("sum over the batch", _giou("(1 - shared / union + (around - union) / around).sum()"), "mean over N"),
+        Wrong(
+            "two negative sides make an area",
+            _giou("(1 - shared / union + (around - union) / around).mean()").replace(".clamp(min=0)", ""),
+            "before you multiply",
+        ),
         Wrong("not reduced", _giou("1 - shared / union + (around - union) / around"), "take the mean over N"),
         Wrong(
             "cut off from the gradient",

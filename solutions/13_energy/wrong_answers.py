@@ -107,6 +107,7 @@ WRONG = {
         Wrong(
             "zeros, not the rest", _rate("(ann_zeros or 1) ** 2 * e_mac / (num_steps * e_ac)"), hint="skip zeros too"
         ),
+        Wrong("zeros for the rest", _rate("ann_zeros * e_mac / (num_steps * e_ac)"), hint="1 − ann_zeros"),
         Wrong("hard-coded", _rate("(1 - ann_zeros) * 4.6 / (num_steps * 0.9)"), hint="use the arguments"),
         Wrong("upside down", _rate("num_steps * e_ac / e_mac"), hint="more steps allow fewer spikes"),
     ],
