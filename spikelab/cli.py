@@ -45,6 +45,11 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(2)
 
 
+def _printable(text: str) -> str:
+    """Text that any terminal can show: a file's name may be no Unicode."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _course(root: Path | None) -> Any:
     from spikelab.grading.course import CourseError, find_course
 
@@ -100,7 +105,9 @@ def doctor() -> None:
 
 @app.command()
 def detect(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures of any size and mode.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", readable=False, help="Pictures of any size and mode.")
+    ],
     weights: Annotated[
         str,
         typer.Option(
@@ -122,27 +129,33 @@ def detect(
 
     Exit status: 0 done, 1 if a picture could not be read, 2 if the weights cannot be used or nothing can be written.
     """
-    from spikelab.detecting import Detector, default_weights, detect_pictures, write_records
+    from spikelab.detecting import Detector, default_weights, detect_pictures, require_targets, write_records
 
+    target = out / "detections.json" if as_json is None else as_json
+    records: list[dict[str, Any]] = []
+    stopped = False
     try:
+        require_targets(out, target)
         if threads:
             import torch
 
             torch.set_num_threads(threads)
         detector = Detector(weights or default_weights(), device=device)
-        records = []
-        for record in detect_pictures(images, detector, score=score, out=out):
-            records.append(record)
-            if "error" in record:
-                typer.echo(f"spikelab: {record['file']}: {record['error']}", err=True)
-                continue
-            names = [f"{o['class']} {o['score']:.2f}" if o["score"] else o["class"] for o in record["objects"]]
-            typer.echo(f"{record['file']}: {', '.join(names) or 'nothing'} -> {record['drawn']}")
-        path = write_records(as_json or out / "detections.json", detector, records, score=score)
+        try:
+            for record in detect_pictures(images, detector, score=score, out=out):
+                records.append(record)
+                if "error" in record:
+                    typer.echo(_printable(f"spikelab: {record['file']}: {record['error']}"), err=True)
+                    continue
+                names = [f"{o['class']} {o['score']:.2f}" if o["score"] else o["class"] for o in record["objects"]]
+                typer.echo(_printable(f"{record['file']}: {', '.join(names) or 'nothing'} -> {record['drawn']}"))
+        except KeyboardInterrupt:
+            stopped = True
+            typer.echo(f"\nspikelab: stopped after {len(records)} of {len(images)} pictures", err=True)
+        typer.echo(f"wrote {write_records(target, detector, records, score=score)}")
     except (ValueError, OSError) as error:
         _fail(str(error))
-    typer.echo(f"wrote {path}")
-    raise typer.Exit(1 if any("error" in record for record in records) else 0)
+    raise typer.Exit(130 if stopped else 1 if any("error" in record for record in records) else 0)
 
 
 @grade.command()

@@ -8,6 +8,7 @@ Explained in chapters 09, 12 and 14.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -21,7 +22,7 @@ from spikelab.datasets.pictures import PictureError, picture_size, read_picture
 from spikelab.datasets.scenes import fit_picture, out_of_window
 from spikelab.detection.boxes import clip_boxes, order_corners
 from spikelab.detection.records import Detections, Objects
-from spikelab.files import write_atomically
+from spikelab.files import WriteError, make_folder, write_atomically
 from spikelab.models import pretrained
 from spikelab.models.pretrained import WeightsError
 from spikelab.validation import require_between
@@ -29,10 +30,6 @@ from spikelab.validation import require_between
 if TYPE_CHECKING:
     from PIL import Image
 
-_TOLD = {  # of a picture that belongs to no data set
-    "picture missing": "there is no such file",
-    "damaged picture": "is damaged, or no picture in a format that can be read",
-}
 PETS = {"head": "head", "body": "pet", "animal": "animal"}
 
 
@@ -201,7 +198,7 @@ def detect_pictures(
         or ``file`` and ``error``.
     Raises:
         ValueError: if ``score`` is no share.
-        WriteError: if a file cannot be written.
+        WriteError: if a picture cannot be written.
 
     Explained in chapter 12.
     """
@@ -213,7 +210,7 @@ def detect_pictures(
         try:
             found = detector(path, score=score)
         except PictureError as error:
-            yield {"file": str(path), "error": _TOLD.get(error.reason, str(error))}
+            yield {"file": str(path), "error": _told(path, error)}
             continue
         except ValueError as error:
             yield {"file": str(path), "error": str(error)}
@@ -247,9 +244,65 @@ def write_records(
         WriteError: if it cannot be written.
     """
     about = {"weights": detector.weights, "task": detector.config.task, "score": score}
-    head = json.dumps({**about, "boxes": "x0, y0, x1, y1 in pixels"}, ensure_ascii=False)[1:-1]
-    lines = ",\n".join("  " + json.dumps(record, ensure_ascii=False) for record in records)
+    head = _as_json({**about, "boxes": "x0, y0, x1, y1 in pixels"})[1:-1]
+    lines = ",\n".join("  " + _as_json(record) for record in records)
     return write_atomically(path, f'{{\n {head},\n "pictures": [\n{lines}\n ]\n}}\n')
+
+
+def require_targets(out: Path, found: Path) -> None:
+    """Make the folders that will be written to, so that what is wrong with them is said before any work is done.
+
+    Args:
+        out: folder for pictures.
+        found: JSON file.
+    Raises:
+        ValueError: if ``found`` is no name of a JSON file.
+        WriteError: if a folder cannot be made or written.
+    """
+    if found.suffix != ".json":
+        raise ValueError(f"the file for boxes (--json) must end in .json, got {str(found)!r}")
+    if found.is_dir():
+        raise ValueError(f"the file for boxes (--json) must not be a folder, got {str(found)!r}")
+    for folder in (out, found.parent):
+        make_folder(folder)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise WriteError(
+                errno.EACCES, f"{folder} may not be written to. Give another folder, or change its rights."
+            )
+
+
+def _told(path: Path, error: PictureError) -> str:
+    """Say what is wrong with a picture that belongs to no data set, and the mend."""
+    from PIL import Image
+
+    cause = error.__cause__
+    if isinstance(cause, PermissionError):
+        return f"may not be read ({cause.strerror}): change its rights"
+    if not os.path.exists(path):
+        return "there is no such file: check the name and the folder"
+    if path.is_dir():
+        return f"is a folder: name the pictures in it, such as {path / '*.jpg'}"
+    if not path.stat().st_size:
+        return "is an empty file: copy or download it again"
+    if isinstance(cause, Image.UnidentifiedImageError):
+        return "is no picture in a format that can be read: save it as JPEG or PNG"
+    if isinstance(cause, Image.DecompressionBombError):
+        return f"has too many pixels, more than {2 * Image.MAX_IMAGE_PIXELS:,}: make it smaller"
+    return f"is damaged ({cause or error}): copy or download it again"
+
+
+def _as_json(value: Any) -> str:
+    """JSON in one line; letters as they are, unless a file's name cannot be written in UTF-8."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isascii() or _is_unicode(text) else json.dumps(value)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _free_name(folder: Path, path: Path, taken: set[Path]) -> Path:

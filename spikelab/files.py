@@ -66,7 +66,8 @@ def make_folder(folder: Path) -> None:
         for part in folder.glob(f".*{_MARK}*"):
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise WriteError(error.errno, f"{folder} cannot be used: {error.strerror}. {_mend(error)}") from error
+        said = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise WriteError(error.errno, f"{folder} cannot be used as a folder: {said}. {_mend(error)}") from error
 
 
 def _mend(error: OSError) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import struct
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -315,7 +316,10 @@ def checked_size(size: tuple[int, int]) -> tuple[int, int]:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        image = Image.open(path)
+        with warnings.catch_warnings():
+            # Pillow refuses what is too large for it; of half as large a picture it only warns.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path)
     except FileNotFoundError:
         raise PictureError(f"{path} is missing: {AGAIN}", "picture missing") from None
     except BROKEN as error:

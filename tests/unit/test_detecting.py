@@ -1,6 +1,7 @@
 """``spikelab detect``: any picture in, drawn boxes and JSON out."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,10 @@ def test_only_what_is_sure_enough_is_found(seen):
         ("a.png", (1, 1), "RGB"),
         ("a.png", (2, 900), "RGB"),
         ("a.png", (900, 3), "L"),
+        ("a.png", (8000, 20), "RGB"),
+        ("a.tif", (60, 40), "F"),
+        ("a.tif", (60, 40), "LAB"),
+        ("猫 und Hund é.bmp", (60, 40), "RGB"),
     ],
 )
 def test_a_picture_of_any_mode_and_size_is_drawn_at_its_own_size(name, size, mode, seen):
@@ -128,13 +133,37 @@ def test_a_picture_of_any_mode_and_size_is_drawn_at_its_own_size(name, size, mod
         assert (drawn.size, drawn.mode, drawn.format) == (size, "RGB", "PNG")
 
 
-def test_a_turned_photograph_is_seen_as_it_is_shown(seen):
+@pytest.mark.parametrize(("orientation", "size"), [(3, (60, 40)), (5, (40, 60)), (6, (40, 60)), (8, (40, 60))])
+def test_a_turned_photograph_is_seen_as_it_is_shown(orientation, size, seen):
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = orientation
     (record,) = detect_pictures([picture("a.jpg", (60, 40), exif=exif)], Detector(weights()), out="out")
-    assert (record["width"], record["height"]) == (40, 60)
+    assert (record["width"], record["height"]) == size
     with Image.open(record["drawn"]) as drawn:
-        assert drawn.size == (40, 60)
+        assert drawn.size == size
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
+def test_of_an_animation_the_first_frame_is_seen(name):
+    frames = [Image.new("RGB", (60, 40), colour) for colour in ("lime", "red", "blue")]
+    frames[0].save(name, save_all=True, append_images=frames[1:], duration=40)
+    assert Image.open(name).n_frames == 3
+    drawn = draw(name, Found(torch.zeros(0, 4), [], []))
+    red, green, blue = drawn.getpixel((30, 20))
+    assert green > 240 > 20 > max(red, blue)
+
+
+@pytest.mark.parametrize("clear", [0, bytes([0, *range(1, 256)])])
+def test_what_is_transparent_is_white(clear):
+    image = Image.new("P", (60, 40), 1)
+    image.putpalette([0, 0, 0, 255, 0, 0] + [0, 0, 255] * 254)
+    image.paste(0, (0, 0, 30, 40))
+    image.save("a.png", transparency=clear)
+    drawn = draw("a.png", Found(torch.zeros(0, 4), [], []))
+    assert drawn.getpixel((10, 10)) == (255, 255, 255)
+    red, green, blue = drawn.getpixel((50, 10))
+    assert red == 255
+    assert green == blue == (0 if clear == 0 else 254)
 
 
 def test_colours_stay_true_where_nothing_is_drawn():
@@ -242,12 +271,19 @@ def test_bad_files_are_told_of_and_the_others_go_on(seen, tmp_path):
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "folder").mkdir()
-    bad = ["junk.jpg", "cut.png", "empty.png", "folder", "none.png"]
+    mends = {
+        "junk.jpg": "is no picture in a format that can be read: save it as JPEG or PNG",
+        "cut.png": "is damaged (image file is truncated): copy or download it again",
+        "empty.png": "is an empty file: copy or download it again",
+        "folder": "is a folder: name the pictures in it, such as folder/*.jpg",
+        "none.png": "there is no such file: check the name and the folder",
+        "b.png/none.png": "there is no such file: check the name and the folder",
+    }
+    bad = list(mends)
     done = invoke(*bad, picture("a.png"), "--weights", weights(), "--out", "out")
     assert done.exit_code == 1
-    for name in bad[:-1]:
-        assert f"spikelab: {name}: is damaged, or no picture in a format that can be read" in done.output
-    assert "spikelab: none.png: there is no such file" in done.output
+    for name, mend in mends.items():
+        assert f"spikelab: {name}: {mend}\n" in done.output
     assert "Traceback" not in done.output
     kept = json.loads(Path("out/detections.json").read_text())["pictures"]
     assert [one["file"] for one in kept if "error" in one] == bad
@@ -273,15 +309,77 @@ def test_pictures_of_one_name_do_not_overwrite_each_other_nor_themselves(seen, t
         (["--weights", "none.safetensors"], "none.safetensors cannot be read"),
         (["--weights", "w.safetensors", "--score", "2"], "score must lie in [0, 1]"),
         (["--weights", "w.safetensors", "--device", "tpu"], "device must be one of"),
-        (["--weights", "w.safetensors", "--out", "a.png/x"], "a.png"),
+        (["--weights", "w.safetensors", "--out", "a.png/x"], "a.png/x cannot be used as a folder: Not a directory"),
+        (
+            ["--weights", "w.safetensors", "--out", "a.png"],
+            "a.png cannot be used as a folder: it is a file. Give another",
+        ),
+        (["--weights", "w.safetensors", "--json", "a.png"], "(--json) must end in .json, got 'a.png'"),
+        (["--weights", "w.safetensors", "--json", "d.json"], "(--json) must not be a folder, got 'd.json'"),
     ],
 )
 def test_what_cannot_be_done_at_all_is_an_error(arguments, message, seen):
     weights()
+    Path("d.json").mkdir()
     done = invoke(picture("a.png"), *arguments)
     assert done.exit_code == 2, done.output
+    assert "->" not in done.output  # it is said before any work is done
     assert message in " ".join(done.output.split())
     assert "Traceback" not in done.output
+
+
+def test_a_folder_that_may_not_be_written_is_said_first(monkeypatch, seen):
+    monkeypatch.setattr(detecting.os, "access", lambda path, mode: mode == os.R_OK)
+    done = invoke(picture("a.png"), "--weights", weights(), "--out", "out")
+    assert done.exit_code == 2
+    assert "spikelab: out may not be written to. Give another folder, or change its rights." in done.output
+
+
+def test_a_file_that_may_not_be_read_is_told_of(monkeypatch, seen):
+    def refused(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    name, there = picture("a.png"), weights()
+    monkeypatch.setattr(Image, "open", refused)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)
+    done = invoke(name, "--weights", there)
+    assert done.exit_code == 1
+    assert "spikelab: a.png: may not be read (Permission denied): change its rights\n" in done.output
+
+
+def test_ctrl_c_keeps_what_was_found(monkeypatch, seen):
+    work = Detector.__call__
+
+    def stopped(self, path, **options):
+        if path.name == "c.png":
+            raise KeyboardInterrupt
+        return work(self, path, **options)
+
+    monkeypatch.setattr(Detector, "__call__", stopped)
+    done = invoke("none.png", picture("b.png"), picture("c.png"), picture("d.png"), "--weights", weights())
+    assert done.exit_code == 130
+    assert "spikelab: stopped after 2 of 4 pictures" in done.output
+    kept = json.loads(Path("detected/detections.json").read_text())["pictures"]
+    assert [one["file"] for one in kept] == ["none.png", "b.png"]
+    assert sorted(path.name for path in Path("detected").iterdir()) == ["b-found.png", "detections.json"]
+
+
+def test_a_name_that_is_no_unicode_can_be_written_down(seen, tmp_path):
+    name = os.fsdecode(b"a \xff.png")
+    os.rename(picture("a.png"), name)
+    done = invoke(name, picture("猫 1.png"), "--weights", weights())
+    assert done.exit_code == 0, done.output
+    text = Path("detected/detections.json").read_text(encoding="utf-8")
+    assert [one["file"] for one in json.loads(text)["pictures"]] == [name, "猫 1.png"]
+    assert "猫 1.png" in text
+
+
+def test_a_large_picture_is_seen_without_a_warning_and_a_huge_one_refused(monkeypatch, seen, recwarn):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)  # Pillow refuses more than twice as many
+    large, huge = detect_pictures([picture("a.png"), picture("b.png", (80, 60))], Detector(weights()))
+    assert large["objects"]
+    assert huge["error"] == "has too many pixels, more than 4,000: make it smaller"
+    assert not [one for one in recwarn if issubclass(one.category, Image.DecompressionBombWarning)]
 
 
 def test_without_a_word_the_weights_are_those_that_come_with_it(monkeypatch, seen):
