@@ -167,7 +167,7 @@ def network(
         seen: pictures whose statistics normalisation is to keep; the network is then in evaluation mode.
     """
     made = {"num_steps": num_steps, "picture": side, "generator": torch.Generator().manual_seed(0)}
-    module: nn.Module = SpikingYolo("tiny", checkpoint=peer == "spikelab, recomputing", **made)
+    module: nn.Module = SpikingYolo("tiny", checkpoint=peer == "spikelab, recomputing", keep_spikes=False, **made)
     layout = module.layout
     if seen is not None:
         for norm in module.modules():

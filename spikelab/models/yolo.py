@@ -32,6 +32,7 @@ Explained in chapter 12. Source: paper 2 and its public code; YOLOv3, arXiv:1804
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint as recompute_later
 
 from spikelab.detection.anchors import VOC_ANCHORS, AnchorSet, HeadLayout, head_layout
+from spikelab.models.lean import MOST_SPIKES, NeuronConstants, SpikeConv2d, normalised_lif
 from spikelab.neurons import LIFState, lif
 from spikelab.surrogate import SpikeFunction, atan
 from spikelab.validation import require_between, require_choice, require_count, require_positive
@@ -87,11 +89,14 @@ class YoloOutput(NamedTuple):
     Attributes:
         heads: raw outputs ``[B, A (5 + C), h, w]`` of the heads, the coarsest first, for ``detection.detect`` and
             ``detection.yolo_loss``.
-        hidden: spike trains ``[T, B, ...]`` of the layers of neurons, from the picture's side on; empty for a twin.
+        hidden: spike trains ``[T, B, ...]`` of the layers of neurons, from the picture's side on; empty for a twin, and
+            in training with ``keep_spikes=False``.
+        rates: mean spikes per neuron and step of the same layers.
     """
 
     heads: tuple[torch.Tensor, ...]
     hidden: tuple[torch.Tensor, ...] = ()
+    rates: tuple[torch.Tensor, ...] = ()
 
 
 class SpikingYolo(nn.Module):
@@ -114,6 +119,8 @@ class SpikingYolo(nn.Module):
         picture: side of the pictures in pixels, or height and width; multiples of 32. Anchors are scaled to it.
         checkpoint: keep only what goes from stage to stage for the backward pass and compute the rest again: about
             a third more time, a fraction of the memory.
+        keep_spikes: whether the output shows spike trains also in training, for a price on firing rates, say; it costs
+            memory. In evaluation they are always shown. Can be changed later.
         generator: source of the initial weights.
     Raises:
         ValueError: if a size or constant is out of its range.
@@ -141,6 +148,7 @@ class SpikingYolo(nn.Module):
         anchors: AnchorSet = VOC_ANCHORS,
         picture: int | Sequence[int] = 416,
         checkpoint: bool = False,
+        keep_spikes: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -163,9 +171,10 @@ class SpikingYolo(nn.Module):
         self.layout.grids(picture)
         require_between("beta", beta, 0.0, 1.0, "a decay per step")
         require_between("initial_charge", initial_charge, 0.0, THRESHOLD, "at most the threshold")
-        make = _Maker(neurons, beta, reset, initial_charge, spike_grad or atan(), shortcut, norm)
+        constants = NeuronConstants(beta, THRESHOLD, reset, initial_charge, spike_grad or atan())
+        make = _Maker(neurons, constants, shortcut, norm)
         channels = [max(8, round(count * width / 8) * 8) for count in CHANNELS]
-        self.stem = make.unit(require_count("in_channels", in_channels), channels[0], 3)
+        self.stem = make.stem(require_count("in_channels", in_channels), channels[0])
         self.stages = nn.ModuleList(
             _Stage(make, before, after, count)
             for before, after, count in zip(channels, channels[1:], blocks, strict=False)
@@ -177,7 +186,7 @@ class SpikingYolo(nn.Module):
             self.heads.append(_Head(make, channels[-1 - place], handed_on, inner, pairs, outputs, pyramid=place == 0))
             handed_on = inner // 2
         self.output_neuron = make.neuron() if decode == "rate" else None
-        self.num_steps = num_steps
+        self.num_steps, self.keep_spikes = num_steps, keep_spikes
         _initialise(self, generator)
 
     @property
@@ -191,6 +200,18 @@ class SpikingYolo(nn.Module):
         for module in self.modules():
             if isinstance(module, _Spiking):
                 module.num_steps = self._num_steps
+
+    @property
+    def keep_spikes(self) -> bool:
+        """Whether spike trains are shown also in training."""
+        return self._keep_spikes
+
+    @keep_spikes.setter
+    def keep_spikes(self, value: bool) -> None:
+        self._keep_spikes = bool(value)
+        for module in self.modules():
+            if isinstance(module, _Spiking):
+                module.keep_spikes = self._keep_spikes
 
     def forward(self, images: torch.Tensor) -> YoloOutput:
         """Look at pictures ``[B, C, H, W]``, light in [0, 1], sides multiples of 32.
@@ -206,7 +227,9 @@ class SpikingYolo(nn.Module):
             )
         hidden: list[torch.Tensor] = []
         heads = self._see(centred(images), hidden)
-        return YoloOutput(heads, tuple(spikes.unflatten(0, (self.num_steps, -1)) for spikes in hidden))
+        rates = tuple(spikes.detach().mean() for spikes in hidden)
+        trains = tuple(spikes.unflatten(0, (self.num_steps, -1)) for spikes in hidden if spikes.dim())
+        return YoloOutput(heads, trains, rates)
 
     def plain(self) -> nn.Module:
         """Return a twin as ``models.conversion`` takes it: a tensor in, the tuple of its heads out, same weights.
@@ -221,12 +244,11 @@ class SpikingYolo(nn.Module):
         return _Plain(self)
 
     def _see(self, images: torch.Tensor, hidden: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        drive = self.stem.current(images)
-        if self.neurons == "spiking":  # shown T times, computed once
-            drive = drive.expand(self.num_steps, *drive.shape).flatten(0, 1)
-        maps = [self.stem.neuron(drive, hidden)]
+        last = self.stem(images, hidden)  # shown T times, computed once
+        maps: collections.deque[torch.Tensor] = collections.deque(maxlen=len(self.heads))  # large ones go at once
         for stage in self.stages:
-            maps.append(self._run(stage, hidden, maps[-1]))
+            last = self._run(stage, hidden, last)
+            maps.append(last)
         answers, handed_on = [], None
         for place, head in enumerate(self.heads):
             inputs = (maps[-1 - place],) if handed_on is None else (maps[-1 - place], handed_on)
@@ -272,26 +294,41 @@ def centred(images: torch.Tensor) -> torch.Tensor:
 
 
 class _Spiking(nn.Module):
-    """Integrate-and-fire neurons."""
+    """Integrate-and-fire neurons.
 
-    def __init__(self, beta: float, reset: str, initial_charge: float, spike_grad: SpikeFunction) -> None:
+    Args:
+        constants: of the neurons.
+        constant: their current is the same at every step, and is given once.
+    """
+
+    def __init__(self, constants: NeuronConstants, *, constant: bool = False) -> None:
         super().__init__()
-        self.beta, self.reset, self.initial_charge, self.spike_grad = beta, reset, initial_charge, spike_grad
-        self.num_steps = 1
+        self.constants, self.constant = constants, constant
+        self.num_steps, self.keep_spikes = 1, True
 
-    def forward(self, current: torch.Tensor, hidden: list[torch.Tensor] | None) -> torch.Tensor:
-        # Mixed precision ends here: a membrane adds up small numbers. Channels go last, as they lie in memory.
-        drive = (
-            current.to(torch.promote_types(current.dtype, torch.float32))
-            .movedim(1, -1)
-            .unflatten(0, (self.num_steps, -1))
-        )
-        start = LIFState(torch.full_like(drive[0], self.initial_charge), torch.zeros_like(drive[0]))
-        out = lif(drive, beta=self.beta, threshold=THRESHOLD, reset=self.reset, spike_grad=self.spike_grad, state=start)
-        spikes = out.spikes.flatten(0, 1).movedim(-1, 1)
+    def forward(
+        self, maps: torch.Tensor, hidden: list[torch.Tensor] | None, norm: nn.Module | None = None
+    ) -> torch.Tensor:
+        # Joint normalisation of several processes has its own backward pass.
+        if type(norm) is nn.BatchNorm2d and norm.momentum is not None:
+            spikes = normalised_lif(maps, norm, self.num_steps, self.constants, constant=self.constant)
+        else:
+            spikes = self._fire(maps if norm is None else norm(maps))
         if hidden is not None:
-            hidden.append(spikes)
+            hidden.append(spikes if self.keep_spikes or not self.training else spikes.detach().mean())
         return spikes
+
+    def _fire(self, current: torch.Tensor) -> torch.Tensor:
+        # Mixed precision ends here: a membrane adds up small numbers. Channels go last, as they lie in memory.
+        drive = current.to(torch.promote_types(current.dtype, torch.float32)).movedim(1, -1)
+        if self.constant:
+            drive = drive.expand(self.num_steps, *drive.shape)
+        else:
+            drive = drive.unflatten(0, (self.num_steps, -1))
+        beta, threshold, reset, charge, spike_grad = self.constants
+        start = LIFState(torch.full_like(drive[0], charge), torch.zeros_like(drive[0]))
+        out = lif(drive, beta=beta, threshold=threshold, reset=reset, spike_grad=spike_grad, state=start)
+        return out.spikes.flatten(0, 1).movedim(-1, 1)
 
 
 class _Silent(nn.Module):
@@ -301,40 +338,48 @@ class _Silent(nn.Module):
         super().__init__()
         self.function = function
 
-    def forward(self, current: torch.Tensor, hidden: list[torch.Tensor] | None) -> torch.Tensor:
-        return self.function(current)
+    def forward(
+        self, maps: torch.Tensor, hidden: list[torch.Tensor] | None, norm: nn.Module | None = None
+    ) -> torch.Tensor:
+        return self.function(maps if norm is None else norm(maps))
 
 
 class _Maker(NamedTuple):
     """What all units of a network have in common."""
 
     neurons: str
-    beta: float
-    reset: str
-    initial_charge: float
-    spike_grad: SpikeFunction
+    constants: NeuronConstants
     shortcut: str
     norm: str
 
-    def neuron(self) -> nn.Module:
+    def neuron(self, *, constant: bool = False) -> nn.Module:
         if self.neurons == "spiking":
-            return _Spiking(self.beta, self.reset, self.initial_charge, self.spike_grad)
+            return _Spiking(self.constants, constant=constant)
         kinds = {"clamped": nn.Hardtanh(0.0, THRESHOLD), "relu": nn.ReLU(), "leaky_relu": nn.LeakyReLU(0.1)}
         return _Silent(kinds[self.neurons])
+
+    def convolution(self, before: int, after: int, kernel: int, stride: int = 1, **options: bool) -> nn.Conv2d:
+        """Synapses, of neurons that fire or do not."""
+        kind = SpikeConv2d if self.neurons == "spiking" else nn.Conv2d
+        return kind(before, after, kernel, stride, kernel // 2, **options)
 
     def unit(self, before: int, after: int, kernel: int, stride: int = 1, *, added: bool = False) -> _Unit:
         """Synapses and neurons; ``added``: its currents or spikes are added to others'."""
         scale = THRESHOLD / math.sqrt(2) if added and self.norm == "tdbn" else THRESHOLD
-        return _Unit(before, after, kernel, stride, self.neuron(), scale)
+        return _Unit(self.convolution(before, after, kernel, stride, bias=False), self.neuron(), scale)
+
+    def stem(self, before: int, after: int) -> _Unit:
+        """The first unit, which sees a picture instead of spikes."""
+        return _Unit(nn.Conv2d(before, after, 3, 1, 1, bias=False), self.neuron(constant=True), THRESHOLD)
 
 
 class _Unit(nn.Module):
     """Convolution and normalisation, which make a current, and the neurons that it drives."""
 
-    def __init__(self, before: int, after: int, kernel: int, stride: int, neuron: nn.Module, scale: float) -> None:
+    def __init__(self, convolution: nn.Conv2d, neuron: nn.Module, scale: float) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False)
-        self.norm = nn.BatchNorm2d(after)
+        self.convolution = convolution
+        self.norm = nn.BatchNorm2d(convolution.out_channels)
         nn.init.constant_(self.norm.weight, scale)
         self.neuron = neuron
 
@@ -342,7 +387,7 @@ class _Unit(nn.Module):
         return self.norm(self.convolution(signal))
 
     def forward(self, signal: torch.Tensor, hidden: list[torch.Tensor]) -> torch.Tensor:
-        return self.neuron(self.current(signal), hidden)
+        return self.neuron(self.convolution(signal), hidden, self.norm)
 
 
 class _Residual(nn.Module):
@@ -392,7 +437,7 @@ class _Head(nn.Module):
         self.pools = nn.ModuleList(nn.MaxPool2d(side, 1, side // 2) for side in POOLS) if pyramid else None
         self.after = _neck(make, 4 * inner, inner, pairs - early) if pyramid else None
         self.answer = make.unit(inner, 2 * inner, 3)
-        self.output = nn.Conv2d(2 * inner, outputs, 1)
+        self.output = make.convolution(2 * inner, outputs, 1)
 
     def forward(self, signal: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
         *handed, hidden = rest
@@ -434,7 +479,8 @@ def _size(size: str | YoloSize | Sequence[Any]) -> YoloSize:
     if len(blocks) != len(CHANNELS) - 1:
         raise ValueError(f"size must have blocks for {len(CHANNELS) - 1} stages, got {blocks!r}")
     for count in blocks:
-        require_count("blocks", count, minimum=0)
+        if require_count("blocks", count, minimum=0) >= MOST_SPIKES:  # a stage's spikes add up, one per block and one
+            raise ValueError(f"size must have less than {MOST_SPIKES} blocks to a stage, got {blocks!r}")
     return YoloSize(require_positive("width", width), blocks, require_count("pairs", pairs, minimum=0))
 
 

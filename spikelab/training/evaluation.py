@@ -90,7 +90,7 @@ def evaluate(
             fired = spikes.sum((0, 1), dtype=torch.float64).cpu()
             counts[layer] = counts[layer] + fired if layer in counts else fired
         if getattr(output, "rates", ()):
-            rates.append((number, tuple(rate * len(indices) for rate in output.rates)))
+            rates.append((number, tuple(float(rate) * len(indices) for rate in output.rates)))
         if progress is not None:
             progress.step(number + 1, dict)
     if progress is not None:
@@ -123,6 +123,18 @@ def hidden_layers(output: Any, *, with_output: bool = True) -> dict[str, torch.T
     if with_output and getattr(output, "spikes", None) is not None:
         layers["output"] = output.spikes
     return layers
+
+
+def firing_rates(output: Any) -> dict[str, torch.Tensor]:
+    """Return the mean spikes per neuron and step of the layers that a network shows, by name.
+
+    They are those of its spike trains or, where it shows none, the ones that it gives itself (``layer 1``, ...).
+    """
+    layers = hidden_layers(output)
+    if layers:
+        return {layer: spikes.detach().mean() for layer, spikes in layers.items()}
+    shown = getattr(output, "rates", ())
+    return {f"layer {number}": torch.as_tensor(rate) for number, rate in enumerate(shown, 1)}
 
 
 def _sum_counts(brought: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -30,7 +30,7 @@ from spikelab.training.checkpoints import CheckpointError, load_checkpoint, requ
 from spikelab.training.config import Configuration, learning_rate
 from spikelab.training.curves import MANY_LAYERS, plot_curves, save_figure
 from spikelab.training.distributed import World, pick_device, world
-from spikelab.training.evaluation import Evaluation, evaluate, hidden_layers
+from spikelab.training.evaluation import Evaluation, evaluate, firing_rates, hidden_layers
 from spikelab.training.progress import Progress, duration
 from spikelab.training.tasks import Data, Task
 
@@ -229,12 +229,12 @@ class _Run:
         learn = self._learn_online if self.online else self._learn_through_time
         output, loss, norm = learn(inputs, targets, share)
 
-        hidden = hidden_layers(output)
-        self.layers = self.layers or list(hidden)
+        fired = firing_rates(output)
+        self.layers = self.layers or list(fired)
         count = share * len(joint)
         with torch.no_grad():
             score = self.task.score(config, output, targets).double().mean()
-            rates = [spikes.detach().mean().double() for spikes in hidden.values()]
+            rates = [rate.to(self.device).double() for rate in fired.values()]
         asked = self.stop()
         save = self.folder is not None and self.world.writes and time.monotonic() - self._saved >= checkpoint_s
         report = torch.stack([loss * count, score * count, *(r * count for r in rates)]).cpu()

@@ -205,6 +205,41 @@ def test_only_twins_can_be_converted():
 # Learning
 
 
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_spike_trains_are_kept_where_they_are_asked_for(checkpoint):
+    model = make(checkpoint=checkpoint, keep_spikes=False)
+    output = model(pictures())
+    assert output.hidden == ()
+    model.keep_spikes = True
+    kept = model(pictures())
+    assert [rate.item() for rate in output.rates] == [spikes.mean().item() for spikes in kept.hidden]
+    assert len(output.rates) > 20
+    model.keep_spikes = False
+    assert model.eval()(pictures()).hidden
+
+
+@pytest.mark.parametrize("shortcut", SHORTCUTS)
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+def test_learning_in_little_memory_is_learning(shortcut, reset):
+    """Fused layers against plain ones: normalisation of another class is not fused, convolutions keep their inputs."""
+
+    class PlainNorm(nn.BatchNorm2d):
+        pass
+
+    results = []
+    for plain in (False, True):
+        model = make(shortcut=shortcut, reset=reset, initial_charge=0.5).double()
+        for module in model.modules() if plain else ():
+            if isinstance(module, nn.BatchNorm2d):
+                module.__class__ = PlainNorm
+            elif isinstance(module, nn.Conv2d):
+                module.__class__ = nn.Conv2d
+        output = model(pictures().double())
+        sum(head.square().mean() for head in output.heads).backward()
+        results.append([*(weight.grad for weight in model.parameters()), *output.heads, *model.buffers()])
+    assert all(torch.allclose(a, b, rtol=1e-8, atol=1e-11) for a, b in zip(*results, strict=True))
+
+
 @pytest.mark.parametrize("shortcut", SHORTCUTS)
 def test_recomputing_stages_changes_no_gradient_and_no_statistics(shortcut):
     results = []

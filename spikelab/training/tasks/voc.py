@@ -108,7 +108,9 @@ class VocTask(Task):
         require_choice("model", config.model, DETECTORS)
         loss_options(config)
         options = self.options(config)
-        return build({**config.as_dict(), "task_options": options})
+        model = build({**config.as_dict(), "task_options": options})
+        model.keep_spikes = bool(config.rate_weight)  # a price on firing needs them, and nothing else does
+        return model
 
     def options(self, config: Configuration) -> dict[str, Any]:
         """Return the task's options, checked, each with its default if it is not given."""
