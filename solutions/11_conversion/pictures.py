@@ -71,9 +71,8 @@ def draw_channel_scales():
         values = (size * torch.randn(20_000, generator=generator)).clamp(min=0)
         ax.hist(values[values > 0], bins=40, color=colour)
         scale = values.quantile(0.999)
-        ax.axvline(scale, color=plotting.INK, linestyle="--", label=f"λ = {scale:.2f}")
-        ax.legend(loc="upper right")
-        ax.set(xlabel="activation", yscale="log")
+        ax.axvline(scale, color=plotting.INK, linestyle="--")
+        ax.set(xlabel="activation", yscale="log", title=f"λ = {scale:.2f}")
     axes[0].set(ylabel="count")
     return axes[0].figure
 
