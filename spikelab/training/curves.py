@@ -30,9 +30,11 @@ def plot_curves(
     from spikelab.plotting import GREY, MARKERS, PALETTE, style_parameters
 
     epochs = [record["epoch"] for record in history]
+    rates = history[-1].get("firing_rate") or {} if history else {}
+    panels = 3 if rates else 2  # a network without spikes has none to show
     with matplotlib.rc_context(style_parameters()):
-        figure = Figure(figsize=(9.0, 3.0), layout="constrained")
-        axes = figure.subplots(1, 3)
+        figure = Figure(figsize=(3.0 * panels, 3.0), layout="constrained")
+        axes = figure.subplots(1, panels)
         names = {"train": running or metric, "validation": metric}
         for ax, of_loss in zip(axes, (True, False), strict=False):
             for split, colour, marker in zip(names, PALETTE, MARKERS, strict=False):
@@ -43,7 +45,6 @@ def plot_curves(
                     ax.plot(epochs, values, color=colour, marker=marker, markersize=3.5, label=label)
             ax.set(xlabel="epoch", ylabel="loss" if of_loss else metric)
             ax.legend(frameon=False)
-        rates = history[-1].get("firing_rate") or {} if history else {}
         many = len(rates) > MANY_LAYERS
         for index, layer in enumerate(rates):
             values = [(record.get("firing_rate") or {}).get(layer) for record in history]
@@ -54,8 +55,8 @@ def plot_curves(
                 continue
             look = {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)], "markersize": 3.5}
             axes[2].plot(epochs, values, label=layer, **look)
-        axes[2].set(xlabel="epoch", ylabel="firing rate (spikes per step)", ylim=(0, None))
         if rates:
+            axes[2].set(xlabel="epoch", ylabel="firing rate (spikes per step)", ylim=(0, None))
             axes[2].legend(frameon=False, fontsize=8.5)
         for ax in axes:
             ax.xaxis.get_major_locator().set_params(integer=True)

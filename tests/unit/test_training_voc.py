@@ -136,7 +136,7 @@ def test_training_and_evaluation_draw_a_contact_sheet(pictures):
         (["--decode", "guess"], "decode must be one of"),
         (["--neurons", "ann", "--decode", "last_membrane"], "decode must be 'current_mean' or 'rate' for a twin"),
         (["--size", "40"], "size must be a multiple of 32, got 40"),
-        (["--size", "big"], "--size must be a side or rows x columns, such as 160 or 160x224, got 'big'"),
+        (["--size", "big"], "--size must be a side or rows x columns, such as 96 or 88x120, got 'big'"),
         (["--norm", "layer"], "norm must be one of 'bn', 'tdbn', got 'layer'"),
         (["--loss-preset", "mine"], "loss must be one of default, public, paper, got 'mine'"),
         (["--option", "box=hinge"], "box must be one of"),
@@ -199,6 +199,11 @@ def test_curves_of_many_layers_name_the_first_and_the_last():
     texts = [text.get_text() for text in figure.axes[2].get_legend().get_texts()]
     assert texts == ["first of 12 layers", "last"]
     assert [line.get_ydata()[0] for line in figure.axes[2].lines] == [i / 20 for i in range(1, 13)]
+
+
+def test_curves_of_a_network_without_spikes_leave_no_empty_panel():
+    record = {"epoch": 1, "train": {"loss": 1.0}, "validation": {"loss": 2.0, "ap50": 0.1}, "firing_rate": {}}
+    assert len(plot_curves([record], "ap50").axes) == 2
 
 
 # Going on
