@@ -11,6 +11,7 @@ import typer
 
 from spikelab.datasets.commands import data
 from spikelab.training.commands import evaluate, train
+from spikelab.training.commands.options import WEIGHTS, Device, Threads
 
 app = typer.Typer(
     help="Check your exercises, grade a class, get data, train and evaluate networks, find things in pictures, look at "
@@ -62,7 +63,10 @@ def _course(root: Path | None) -> Any:
 @app.command()
 def check(
     path: Annotated[
-        Path, typer.Argument(help="A chapter's folder, such as chapters/01_integrate_and_fire, or a notebook.")
+        Path,
+        typer.Argument(
+            metavar="PATH", help="A chapter's folder, such as chapters/01_integrate_and_fire, or a notebook."
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     timeout: Annotated[int, typer.Option(min=1, help="Seconds per cell.")] = 60,
@@ -97,7 +101,7 @@ def check(
 
 @app.command()
 def doctor() -> None:
-    """Print versions, cores, GPU and data sets, and what is wrong with the installation."""
+    """Print versions, cores, GPU and data sets, and what is wrong."""
     from spikelab.doctor import doctor as examine
 
     raise typer.Exit(examine())
@@ -106,28 +110,32 @@ def doctor() -> None:
 @app.command()
 def detect(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", readable=False, help="Pictures of any size and mode.")
+        list[Path], typer.Argument(metavar="IMAGE", readable=False, help="Pictures of any size and mode.")
     ],
     weights: Annotated[
         str,
         typer.Option(
-            help="A .safetensors file, or the name of weights that come with spikelab: voc-... finds objects of 20 "
-            "classes, pets-... the one animal; if not given, the first of voc's, or of pets' where there are none."
+            help=f"{WEIGHTS}. voc-... find all objects, of 20 classes; pets-... the one animal; animals-... find and "
+            "name it. If not given, the first of voc's, or of pets' where there are none."
         ),
     ] = "",
-    score: Annotated[float, typer.Option(help="How sure a box must be, 0 to 1.")] = 0.3,
+    score: Annotated[
+        float, typer.Option(help="How sure a box of voc-... must be, 0 to 1; the others always give their one.")
+    ] = 0.3,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for a PNG of each picture.")] = Path("detected"),
     as_json: Annotated[
-        Path | None, typer.Option("--json", help="File for boxes and scores; detections.json in --out if not given.")
+        Path | None,
+        typer.Option("--json", help=".json file for boxes and scores; detections.json in --out if not given."),
     ] = None,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: PyTorch's choice.")] = 0,
-    device: Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu or cuda.")] = "auto",
+    threads: Threads = 0,
+    device: Device = "auto",
 ) -> None:
     """Find things in pictures with trained weights, and draw them.
 
     Boxes in the JSON file are in pixels of the picture. A bad file is told of, and the others go on.
 
-    Exit status: 0 done, 1 if a picture could not be read, 2 if the weights cannot be used or nothing can be written.
+    Exit status: 0 done, 1 if a picture could not be read, 2 if the weights cannot be used or nothing can be written,
+    130 after Ctrl-C, which keeps what was found so far.
     """
     from spikelab.detecting import Detector, default_weights, detect_pictures, require_targets, write_records
 
@@ -164,7 +172,10 @@ def release(
     root: Root = None,
     dry_run: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a file is out of date.")] = False,
 ) -> None:
-    """Regenerate chapters/NN/exercises.ipynb from solutions/, the same bytes each time."""
+    """Write chapters' exercises.ipynb from solutions/.
+
+    The same source gives the same bytes each time.
+    """
     from spikelab.grading.course import CourseError
     from spikelab.grading.release import fresh_release
     from spikelab.grading.release import release as release_chapter
@@ -204,7 +215,10 @@ def run(
     notebook_timeout: Annotated[int | None, typer.Option(min=1, help="Seconds per notebook.")] = None,
     memory_mb: Annotated[int | None, typer.Option(min=256, help="Address space of a kernel in MB.")] = None,
 ) -> None:
-    """Autograde grading/submitted/*/CHAPTER/exercises.ipynb into grading/gradebook.db."""
+    """Grade what was handed in for a chapter.
+
+    Notebooks are grading/submitted/STUDENT/CHAPTER/exercises.ipynb, points go to grading/gradebook.db.
+    """
     from spikelab.grading.autograde import autograde, submitted
     from spikelab.grading.course import CourseError
     from spikelab.grading.reports import anomaly_lines, grade_table, progress_line, rich_table
@@ -242,7 +256,10 @@ def feedback(
     root: Root = None,
     student: Annotated[list[str] | None, typer.Option(help="Only this student; repeat for more.")] = None,
 ) -> None:
-    """Write grading/feedback/STUDENT/CHAPTER/exercises.html, without hidden tests."""
+    """Write a page for each student, without hidden tests.
+
+    It is grading/feedback/STUDENT/CHAPTER/exercises.html. Exit status: 0 done, 1 if a page is missing.
+    """
     from spikelab.grading.autograde import submitted
     from spikelab.grading.course import CourseError
     from spikelab.grading.feedback import write_feedback
@@ -288,7 +305,10 @@ def demo(
     keep: Annotated[Path | None, typer.Option(help="Keep the sample course in this new or empty folder.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Notebooks at the same time.")] = 2,
 ) -> None:
-    """Run release, submit, autograde, feedback and export on a sample class; exit 1 if a grade is not as expected."""
+    """Do all of this with a sample class.
+
+    Release, submit, autograde, feedback and export. Exit status: 0 if every grade is as expected, 1 otherwise.
+    """
     from spikelab.grading.course import CourseError
     from spikelab.grading.demo import run_demo
     from spikelab.grading.reports import anomaly_lines, rich_table

@@ -14,7 +14,7 @@ import typer
 
 data = typer.Typer(help="List, fetch, make and check data sets.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="The data set, as `spikelab data list` calls it.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The data set, as `spikelab data list` calls it.")]
 Root = Annotated[
     Path | None,
     typer.Option("--root", help="Folder that holds the data sets' folders; if not given, SPIKELAB_DATA or the cache."),
@@ -36,7 +36,7 @@ def _errors() -> Iterator[None]:
 
 @data.command("list")
 def list_() -> None:
-    """Name every data set, what is in it, its terms, and whether it is here."""
+    """Name every data set, its content and terms, and say if it is here."""
     with _errors():
         from spikelab.datasets.fetch import missing
         from spikelab.datasets.manifest import DATA_SETS
@@ -69,7 +69,10 @@ def where() -> None:
 def fetch(name: Name, root: Root = None) -> None:
     """Download a data set, check its checksums and unpack it.
 
-    An interrupted download goes on where it broke off. A set that may not be downloaded by a program says what to do.
+    An interrupted download goes on where it broke off, and what is here already is left as it is. A set that may not be
+    downloaded by a program says what to do.
+
+    Exit status: 0 done, 2 if it cannot be fetched, 130 after Ctrl-C.
     """
     with _errors():
         from spikelab.datasets.fetch import fetch as bring
@@ -81,14 +84,19 @@ def fetch(name: Name, root: Root = None) -> None:
 @data.command()
 def make(
     name: Annotated[
-        str, typer.Argument(help="nmnist-simulated, nmnist-synthetic, pets-synthetic or scenes-synthetic.")
+        str,
+        typer.Argument(metavar="NAME", help="nmnist-simulated, nmnist-synthetic, pets-synthetic or scenes-synthetic."),
     ],
     mnist: Annotated[Path | None, typer.Option(help="Folder of MNIST's idx files; `mnist` in the data folder.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write; NAME in the cache folder if not given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder to write; NAME in the cache folder if not given.")
+    ] = None,
     split: Annotated[list[str] | None, typer.Option(help="train or test; repeat for more; both if not given.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulation.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the simulation or the drawings; another one makes another set.")
+    ] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images of each split.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that simulate at the same time.")] = 2,
 ) -> None:
     """Make a data set that nobody recorded or photographed.
 

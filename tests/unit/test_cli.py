@@ -1,10 +1,12 @@
 """The command line: help for everything, and an error that says what to do where the course is not found."""
 
+import re
 import runpy
 import sys
 import types
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from spikelab.cli import app
@@ -34,6 +36,55 @@ def test_help_explains_each_command(command, words):
     result = invoke(*command, "--help")
     assert result.exit_code == 0
     assert all(word in result.output for word in words), result.output
+
+
+def every_command(group=None, path=()):
+    """Each command's words, and the command itself; groups are commands too."""
+    group = group or typer.main.get_command(app)
+    yield path, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from every_command(command, (*path, name))
+
+
+def test_every_option_is_explained_and_help_fits_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    for path, command in every_command():
+        unexplained = [option.name for option in command.params if not getattr(option, "help", None)]
+        assert unexplained == [], path
+        shown = invoke(*path, "--help").output
+        assert max(map(len, shown.splitlines())) <= 80, path
+        if hasattr(command, "commands"):
+            assert "...\n" not in shown.partition("Commands:")[2], (
+                f"{path}: the first sentence of a command is too long for the list"
+            )
+
+
+def test_what_trains_calls_the_same_things_by_the_same_names():
+    (train,) = [command for path, command in every_command() if path == ("train",)]
+    options = {
+        name: {option.opts[0]: option.help for option in command.params} for name, command in train.commands.items()
+    }
+    shared = set.intersection(*map(set, options.values()))
+    own = {"--model", "--loss", "--data", "--steps", "--option", "--seed", "--batch", "--out"}  # each about its task
+    assert {"--steps", "--lr", "--optimiser", "--beta", "--threads", "--init", "--device", "--resume"} <= shared
+    for option in shared - own:
+        starts = {helps[option].split(";")[0].rstrip(".") for helps in options.values()}
+        assert len(starts) == 1, (option, starts)
+    assert {helps["--steps"].split(" of ")[0].split(" (")[0] for helps in options.values()} == {"T, time steps"}
+    others = [command for path, command in every_command() if path in (("detect",), ("evaluate",))]
+    for command in others:
+        for option in command.params:
+            if option.opts[0] in ("--threads", "--device"):
+                assert option.help == options["voc"][option.opts[0]]
+
+
+def test_weights_that_help_names_come_with_spikelab():
+    from spikelab.models import pretrained
+
+    for command in ("detect", "evaluate"):
+        shown = " ".join(invoke(command, "--help").output.split())
+        assert re.search(r"such as ([\w-]+)\.", shown)[1] in pretrained.shipped()
 
 
 def test_the_package_runs_as_the_command(monkeypatch, capsys):

@@ -295,7 +295,7 @@ def test_what_the_model_has_stays_if_nothing_is_said():
         (["--neurons", "relu"], "--neurons must be one of spiking, ann, got 'relu'"),
         (["--source", "pets"], "source must be one of 'auto', 'coco', 'voc', got 'pets'"),
         (["--data", "imaginary"], "kind must be one of"),
-        (["--size", "64"], "--size must be rows x columns, such as 64x64, got '64'"),
+        (["--size", "big"], "--size must be a side or rows x columns, such as 96 or 88x120, got 'big'"),
         (["--size", "4x32"], "size must be at least 8, got 4"),
         (["--fit", "crop"], "fit must be one of 'letterbox', 'stretch', got 'crop'"),
         (["--loss", "giou"], "loss must be one of ce\\+giou, ce\\+diou, ce\\+ciou, got 'giou'"),

@@ -20,7 +20,7 @@ from spikelab.training import results
 from spikelab.training.config import Configuration
 from spikelab.training.tasks.nmnist import LOSSES, FrameSet, NMNISTTask, shift_frames
 
-SMALL = ["--model", "smlp", "--hidden", "16", "--num-steps", "3", "--window-ms", "100", "--batch", "8", "--epochs", "2"]
+SMALL = ["--model", "smlp", "--hidden", "16", "--steps", "3", "--window-ms", "100", "--batch", "8", "--epochs", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_options_reach_network_neurons_and_loss():
 
 
 def test_the_convolutional_network_trains_with_its_own_dropout():
-    small = ["--model", "scnn", "--channels", "4,4", "--hidden", "8", "--num-steps", "2", "--window-ms", "150"]
+    small = ["--model", "scnn", "--channels", "4,4", "--hidden", "8", "--steps", "2", "--window-ms", "150"]
     done = invoke("train", "nmnist", *small, "--epochs", "1", "--out", "run", "-q")
     assert done.exit_code == 0, done.output
     result = results.load("run/result.json")

@@ -153,7 +153,7 @@ def test_a_result_of_decolle_scores_every_layer():
         (["--model", "yolo"], "--model must be one of ours, ann, bptt, decolle, got 'yolo'"),
         (["--target", "tail"], "target must be one of 'head', 'body', 'animal', got 'tail'"),
         (["--scheme", "mine"], "scheme must be one of"),
-        (["--size", "88"], "--size must be rows x columns, such as 88x120, got '88'"),
+        (["--size", "8x8x8"], "--size must be a side or rows x columns, such as 96 or 88x120, got '8x8x8'"),
         (["--size", "4x32"], "size must be at least 8, got 4"),
         (["--colour", "sepia"], "colour must be one of 'rgb', 'gray', got 'sepia'"),
         (["--coding", "morse"], "coding must be one of 'direct', 'poisson', 'latency', got 'morse'"),

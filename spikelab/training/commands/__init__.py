@@ -9,7 +9,7 @@ import typer
 
 from spikelab.training.commands.animals import train_animals
 from spikelab.training.commands.nmnist import train_nmnist
-from spikelab.training.commands.options import DataKind, Device, Quiet
+from spikelab.training.commands.options import WEIGHTS, Device, Quiet, Threads
 from spikelab.training.commands.pets import train_pets
 from spikelab.training.commands.running import fail, progress_of, require, summary
 from spikelab.training.commands.voc import train_voc
@@ -22,21 +22,26 @@ train.command("animals")(train_animals)
 
 
 def evaluate(
-    weights: Annotated[
-        str, typer.Argument(help="A .safetensors file, or the name of weights that come with spikelab.")
-    ],
-    data: DataKind = "auto",
+    weights: Annotated[str, typer.Argument(metavar="WEIGHTS", help=f"{WEIGHTS}.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="real, simulated (MNIST through a simulated sensor), synthetic (stand-in), coco-shift (see above), or "
+            "auto: real if it is there."
+        ),
+    ] = "auto",
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
-    batch: Annotated[int, typer.Option(min=0, help="Recordings of a step; 0: as in training.")] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: PyTorch's choice.")] = 0,
+    batch: Annotated[int, typer.Option(min=0, help="Samples of a step; 0: as in training.")] = 0,
+    threads: Threads = 0,
     device: Device = "auto",
     result: Annotated[Path | None, typer.Option(help="Write the result to this .json file.")] = None,
     pictures: Annotated[
-        Path | None, typer.Option(help="Folder for pictures of the answers: contact_sheet.png of a localizer.")
+        Path | None,
+        typer.Option(help="Folder for contact_sheet.png, pictures with the answers drawn; not of nmnist."),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Evaluate trained weights on a split.
+    """Evaluate trained weights on a split of their task's data.
 
     Networks that name and find VOC's six animals can also be tested on COCO's pictures of them: --data coco-shift.
 

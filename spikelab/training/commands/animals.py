@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from spikelab.training.commands.options import (
+    LEFT,
     Amp,
     CheckpointS,
     Device,
@@ -17,9 +18,11 @@ from spikelab.training.commands.options import (
     GradClip,
     Half,
     Init,
+    Lr,
     LrGamma,
     LrStep,
     MaxSeconds,
+    Optimiser,
     Patience,
     PictureKind,
     Quiet,
@@ -34,7 +37,7 @@ from spikelab.training.commands.options import (
     TrainLimit,
     WeightDecay,
 )
-from spikelab.training.commands.running import fail, numbers, record_of, require, run, settings
+from spikelab.training.commands.running import fail, numbers, record_of, require, rows_and_columns, run, settings
 
 NEURONS = {"spiking": "animals", "ann": "animals-ann"}
 # What `spikelab train animals` takes if an option is not given, by model.
@@ -71,10 +74,10 @@ def train_animals(
     data: PictureKind = "auto",
     split_seed: Annotated[int, typer.Option(help="Of the split; scores compare only at the same one.")] = 0,
     size: Annotated[
-        str | None, typer.Option(help="Rows x columns that pictures are brought to; start 64x64, reference 96x96.")
+        str | None, typer.Option(help="Side, or rows x columns, that pictures are brought to; start 64, reference 96.")
     ] = None,
     fit: Annotated[str, typer.Option(help="letterbox (proportions stay, grey bars) or stretch.")] = "letterbox",
-    steps: Annotated[int, typer.Option("--steps", help="T, steps of a picture; the twin has one.")] = 4,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="T, time steps of a picture; 1 without spikes.")] = 4,
     decode: Annotated[
         str, typer.Option(help="How currents of the last layer become an answer: current_mean, last_current or rate.")
     ] = "current_mean",
@@ -100,11 +103,12 @@ def train_animals(
     epochs: Epochs = 20,
     batch: Annotated[int, typer.Option(help="Pictures of a step, over all processes.")] = 32,
     eval_batch: EvalBatch = 0,
-    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
-    optimiser: Annotated[str, typer.Option(help="adam, adamw, sgd or adamax.")] = "adamw",
-    betas: Annotated[str, typer.Option(help="Its two decays; the first is sgd's momentum.")] = "0.9,0.999",
+    lr: Lr = 2e-3,
+    optimiser: Optimiser = "adamw",
+    betas: Annotated[str, typer.Option(help="The optimiser's two decays; the first is sgd's momentum.")] = "0.9,0.999",
     scheduler: Annotated[
-        str | None, typer.Option(help="none, step, cosine or onecycle; start none, reference cosine.")
+        str | None,
+        typer.Option(help="Course of the learning rate: none, step, cosine or onecycle; start none, reference cosine."),
     ] = None,
     lr_step: LrStep = 30,
     lr_gamma: LrGamma = 0.1,
@@ -115,7 +119,7 @@ def train_animals(
     rate_weight: RateWeight = 0.0,
     surrogate: Surrogate = "atan",
     slope: Slope = 0.0,
-    beta: Annotated[float, typer.Option(help="Decay of the membrane per step; 1: none.")] = 1.0,
+    beta: Annotated[float, typer.Option(help=f"{LEFT}.")] = 1.0,
     channels: Annotated[str, typer.Option(help="Maps of the stages, such as 24,48,64; empty: the model's own.")] = "",
     option: Annotated[
         list[str] | None,
@@ -171,11 +175,7 @@ def train_animals(
     for name, value in settings("--option", option or []).items():
         part = "loss_options" if name in ("giou", "diou", "ciou", "smoothing") else "model_options"
         options[part][name] = value
-    sides = chosen["size"].lower().split("x")
-    require(
-        len(sides) == 2 and all(side.isdecimal() for side in sides),
-        f"--size must be rows x columns, such as 64x64, got {chosen['size']!r}",
-    )
+    sides = rows_and_columns(chosen["size"])
     try:
         from spikelab.datasets.single_animals import animal_source
 
@@ -188,7 +188,7 @@ def train_animals(
     record["task_options"] = {
         "source": found,
         "split_seed": split_seed,
-        "size": [int(side) for side in sides],
+        "size": sides,
         "fit": fit,
         "balance": balance,
         "keep": chosen["keep"],

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from spikelab.training.commands.options import (
+    LEFT,
     Amp,
     CheckpointS,
     DataKind,
@@ -18,9 +19,11 @@ from spikelab.training.commands.options import (
     GradClip,
     Half,
     Init,
+    Lr,
     LrGamma,
     LrStep,
     MaxSeconds,
+    Optimiser,
     Patience,
     Quiet,
     RateHigh,
@@ -48,7 +51,7 @@ def train_nmnist(
         str, typer.Option(help="count, membrane, latency (cross-entropies) or spike-count (target counts).")
     ] = "count",
     data: DataKind = "auto",
-    num_steps: Annotated[int, typer.Option(help="T, frames of a recording.")] = 10,
+    num_steps: Annotated[int, typer.Option("--steps", min=1, help="T, time steps (frames) of a recording.")] = 10,
     window_ms: Annotated[
         float, typer.Option(help="Width of a frame in ms; 10 of 30 ms hold a whole recording.")
     ] = 30.0,
@@ -57,8 +60,8 @@ def train_nmnist(
     epochs: Epochs = 10,
     batch: Annotated[int, typer.Option(help="Recordings of a step, over all processes.")] = 32,
     eval_batch: EvalBatch = 0,
-    lr: Annotated[float, typer.Option(help="Learning rate, the highest of the schedule.")] = 1e-3,
-    optimiser: Annotated[str, typer.Option(help="adam, adamw, sgd or adamax.")] = "adam",
+    lr: Lr = 1e-3,
+    optimiser: Optimiser = "adam",
     scheduler: Scheduler = "none",
     lr_step: LrStep = 30,
     lr_gamma: LrGamma = 0.1,
@@ -69,12 +72,14 @@ def train_nmnist(
     rate_weight: RateWeight = 0.0,
     surrogate: Surrogate = "atan",
     slope: Slope = 0.0,
-    beta: Annotated[float, typer.Option(help="Decay of the membrane per step.")] = 0.9,
-    dropout: Annotated[float | None, typer.Option(help="Share of dense hidden neurons; scnn 0.2, smlp 0.")] = None,
+    beta: Annotated[float, typer.Option(help=f"{LEFT}.")] = 0.9,
+    dropout: Annotated[
+        float | None, typer.Option(help="Share of dense hidden neurons left out; scnn 0.2, smlp 0.")
+    ] = None,
     hidden: Annotated[
         str, typer.Option(help="Sizes of the dense hidden layers, such as 250,100; empty: paper 3's.")
     ] = "",
-    channels: Annotated[str, typer.Option(help="Maps of scnn's convolutions, such as 32,16.")] = "",
+    channels: Annotated[str, typer.Option(help="Maps of scnn's convolutions, such as 32,16; empty: paper 3's.")] = "",
     option: Annotated[
         list[str] | None,
         typer.Option(

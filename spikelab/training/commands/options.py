@@ -19,20 +19,25 @@ PictureKind = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu or cuda.")]
 
+WEIGHTS = "A .safetensors file, or the name of weights that come with spikelab, such as pets-ours-body"
+
 # What every kind of training takes.
+LEFT = "Share of the membrane that is left after a step; 1: all, no leak"
 TrainLimit = Annotated[int, typer.Option(help="Use only so many training samples; 0: all.")]
 Epochs = Annotated[int, typer.Option(help="Passes over the training samples.")]
 EvalBatch = Annotated[int, typer.Option(help="Samples of a step of an evaluation; 0: as --batch.")]
-Scheduler = Annotated[str, typer.Option(help="none, step, cosine or onecycle.")]
+Lr = Annotated[float, typer.Option(help="Learning rate, the highest of the schedule.")]
+Optimiser = Annotated[str, typer.Option(help="adam, adamw, sgd or adamax.")]
+Scheduler = Annotated[str, typer.Option(help="Course of the learning rate: none, step, cosine or onecycle.")]
 LrStep = Annotated[int, typer.Option(help="Epochs between the steps of --scheduler step.")]
-LrGamma = Annotated[float, typer.Option(help="Factor of those steps.")]
+LrGamma = Annotated[float, typer.Option(help="What each of those steps multiplies the rate by.")]
 GradClip = Annotated[float, typer.Option(help="Largest norm of the gradient; 0: no limit.")]
-WeightDecay = Annotated[float, typer.Option(help="As the optimiser defines it.")]
+WeightDecay = Annotated[float, typer.Option(help="Pull of the weights towards 0, as the optimiser defines it.")]
 RateLow = Annotated[float, typer.Option(help="Firing rate below which a neuron pays, in spikes per step.")]
-RateHigh = Annotated[float, typer.Option(help="Firing rate above which it pays.")]
-RateWeight = Annotated[float, typer.Option(help="Weight of that penalty; 0: none.")]
-Surrogate = Annotated[str, typer.Option(help="atan, fast_sigmoid, sigmoid, boxcar or exponential.")]
-Slope = Annotated[float, typer.Option(help="Its parameter; 0: its own default.")]
+RateHigh = Annotated[float, typer.Option(help="Firing rate above which a neuron pays, in spikes per step.")]
+RateWeight = Annotated[float, typer.Option(help="Weight of what neurons pay for their firing rates; 0: nothing.")]
+Surrogate = Annotated[str, typer.Option(help="Surrogate gradient: atan, fast_sigmoid, sigmoid, boxcar or exponential.")]
+Slope = Annotated[float, typer.Option(help="Slope or width of the surrogate gradient; 0: its own default.")]
 Init = Annotated[
     str,
     typer.Option(
@@ -41,7 +46,7 @@ Init = Annotated[
 ]
 Patience = Annotated[int, typer.Option(help="Stop after so many epochs without a better validation; 0: never.")]
 MaxSeconds = Annotated[float, typer.Option(help="Stop training after so many seconds; 0: no limit.")]
-Threads = Annotated[int, typer.Option(help="CPU threads of a process; 0: PyTorch's choice.")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads of a process; 0: PyTorch's choice.")]
 Amp = Annotated[bool, typer.Option("--amp", help="Layers in bfloat16, for a GPU or a CPU that has it.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out, if there is one.")]
 CheckpointS = Annotated[float, typer.Option(min=0, help="Seconds between checkpoints inside an epoch.")]

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from spikelab.training.commands.options import (
+    LEFT,
     Amp,
     CheckpointS,
     Device,
@@ -35,7 +36,7 @@ from spikelab.training.commands.options import (
     TrainLimit,
     WeightDecay,
 )
-from spikelab.training.commands.running import numbers, record_of, require, run, settings
+from spikelab.training.commands.running import numbers, record_of, require, rows_and_columns, run, settings
 
 _AUGMENT = {"flip": 0.5, "zoom": 0.4, "zoom_out": 0.2, "aspect": 0.2}
 _AUGMENT |= dict.fromkeys(("brightness", "contrast", "saturation"), 0.3)
@@ -89,7 +90,9 @@ def train_pets(
         bool, typer.Option("--border/--no-border", help="Whether the border of a mask belongs to the body.")
     ] = True,
     data: PictureKind = "auto",
-    size: Annotated[str | None, typer.Option(help="Rows x columns that pictures are stretched to; 88x120.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Side, or rows x columns, that pictures are stretched to; 88x120.")
+    ] = None,
     colour: Annotated[str | None, typer.Option(help="rgb or gray; ours, ann: rgb, others: gray.")] = None,
     coding: Annotated[
         str | None, typer.Option(help="direct, poisson or latency; ours, ann: direct alone, others: poisson.")
@@ -97,7 +100,8 @@ def train_pets(
     max_rate_hz: Annotated[float, typer.Option(help="Rate of a white pixel in the Poisson code.")] = 1000.0,
     step_ms: Annotated[float, typer.Option(help="Duration of a step; decolle's decays follow it.")] = 1.0,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="T, steps of a picture; ours 4, bptt 50, decolle 100.")
+        int | None,
+        typer.Option("--steps", min=1, help="T, time steps of a picture; ann 1, ours 4, bptt 50, decolle 100."),
     ] = None,
     loss: Annotated[
         str | None,
@@ -116,12 +120,15 @@ def train_pets(
         int | None, typer.Option(help="Pictures of a step, over all processes; ours, ann 32, others 16.")
     ] = None,
     eval_batch: EvalBatch = 0,
-    lr: Annotated[float | None, typer.Option(help="Highest learning rate; ours, ann 0.002, others 0.001.")] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Learning rate, the highest of the schedule; ours, ann 0.002, others 0.001.")
+    ] = None,
     optimiser: Annotated[
         str | None, typer.Option(help="adam, adamw, sgd or adamax; ours, ann adamw, bptt adam, decolle adamax.")
     ] = None,
     betas: Annotated[
-        str | None, typer.Option(help="Its two decays, 0.9,0.999; decolle 0,0.95; the first is sgd's momentum.")
+        str | None,
+        typer.Option(help="The optimiser's two decays; the first is sgd's momentum; decolle 0,0.95, others 0.9,0.999."),
     ] = None,
     scheduler: Scheduler = "none",
     lr_step: LrStep = 30,
@@ -133,7 +140,7 @@ def train_pets(
     rate_weight: RateWeight = 0.0,
     surrogate: Surrogate = "atan",
     slope: Slope = 0.0,
-    beta: Annotated[float | None, typer.Option(help="Decay of the membrane per step; ours 1, bptt 0.9.")] = None,
+    beta: Annotated[float | None, typer.Option(help=f"{LEFT}; ours 1, bptt 0.9.")] = None,
     channels: Annotated[str, typer.Option(help="Maps of the layers, such as 32,64,128; empty: the model's own.")] = "",
     option: Annotated[
         list[str] | None,
@@ -196,11 +203,7 @@ def train_pets(
             options["neuron_options"][name] = value
         else:
             options["model_options"][name] = value
-    sides = chosen["size"].lower().split("x")
-    require(
-        len(sides) == 2 and all(side.isdecimal() for side in sides),
-        f"--size must be rows x columns, such as 88x120, got {chosen['size']!r}",
-    )
+    sides = rows_and_columns(chosen["size"])
     record = record_of(context) | options | {"task": "pets", "num_steps": chosen["steps"]}
     record |= {name: chosen[name] for name in ("rule", "loss", "batch", "lr", "optimiser", "beta")}
     record["betas"] = numbers("--betas", chosen["betas"])
@@ -208,7 +211,7 @@ def train_pets(
         "target": target,
         "scheme": scheme,
         "border": border,
-        "size": [int(side) for side in sides],
+        "size": sides,
         "colour": chosen["colour"],
         "coding": chosen["coding"],
         "max_rate_hz": max_rate_hz,

@@ -130,6 +130,16 @@ def numbers(name: str, text: str) -> list[int | float]:
         fail(f"{name} must be a number or numbers with commas between, got {text!r}")
 
 
+def rows_and_columns(text: str) -> list[int]:
+    """Return [rows, columns] of what --size says: one side of a square, or rows x columns."""
+    sides = text.lower().split("x")
+    require(
+        len(sides) in (1, 2) and all(side.strip().isdecimal() for side in sides),
+        f"--size must be a side or rows x columns, such as 96 or 88x120, got {text!r}",
+    )
+    return [int(side) for side in (sides * 2)[:2]]
+
+
 def require(condition: bool, message: str) -> None:
     if not condition:
         fail(message)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from spikelab.training.commands.options import (
+    LEFT,
     Amp,
     CheckpointS,
     Device,
@@ -17,9 +18,11 @@ from spikelab.training.commands.options import (
     GradClip,
     Half,
     Init,
+    Lr,
     LrGamma,
     LrStep,
     MaxSeconds,
+    Optimiser,
     Patience,
     PictureKind,
     Quiet,
@@ -35,7 +38,7 @@ from spikelab.training.commands.options import (
     TrainLimit,
     WeightDecay,
 )
-from spikelab.training.commands.running import numbers, record_of, require, run, settings
+from spikelab.training.commands.running import numbers, record_of, require, rows_and_columns, run, settings
 
 NEURONS = {"spiking": "", "ann": "clamped", "relu": "relu", "leaky_relu": "leaky_relu"}
 AUGMENT = {"flip": 0.5, "zoom": 0.4, "zoom_out": 0.3, "aspect": 0.2, "mosaic": 0.5}
@@ -61,16 +64,22 @@ def train_voc(
             "spikes current_mean or rate."
         ),
     ] = "current_mean",
-    steps: Annotated[int, typer.Option("--steps", min=1, help="T, steps of a picture; 1 without spikes.")] = 4,
-    size: Annotated[str, typer.Option(help="Side of the network's picture, or rows x columns; multiples of 32.")] = (
-        "160"
-    ),
-    norm: Annotated[str, typer.Option(help="bn, or tdbn: threshold-dependent batch normalisation.")] = "bn",
+    steps: Annotated[int, typer.Option("--steps", min=1, help="T, time steps of a picture; 1 without spikes.")] = 4,
+    size: Annotated[
+        str, typer.Option(help="Side, or rows x columns, that pictures are letterboxed to; multiples of 32.")
+    ] = "160",
+    norm: Annotated[
+        str, typer.Option(help="Batch normalisation: bn, or tdbn, which knows threshold and steps.")
+    ] = "bn",
     shortcut: Annotated[str, typer.Option(help="What goes round a residual block: spikes or currents.")] = "spikes",
-    reset: Annotated[str, typer.Option(help="subtract or zero.")] = "subtract",
+    reset: Annotated[
+        str, typer.Option(help="After a spike subtract the threshold, or zero the membrane.")
+    ] = "subtract",
     loss: Annotated[
         str,
-        typer.Option("--loss-preset", help="default, public (SNN-YOLOv3's public code) or paper (YOLOv3's own)."),
+        typer.Option(
+            "--loss-preset", "--loss", help="default, public (SNN-YOLOv3's public code) or paper (YOLOv3's own)."
+        ),
     ] = "default",
     option: Annotated[
         list[str] | None,
@@ -82,23 +91,25 @@ def train_voc(
     ] = None,
     data: PictureKind = "auto",
     years: Annotated[str, typer.Option(help="Years to train on, such as 2007,2012.")] = "2007",
-    image_set: Annotated[str, typer.Option(help="Official list to train on.")] = "train",
+    image_set: Annotated[str, typer.Option(help="Official list to train on: train, val or trainval.")] = "train",
     test_years: Annotated[str, typer.Option(help="Years to test on.")] = "2007",
-    test_set: Annotated[str, typer.Option(help="Official list to test on, once, at the end.")] = "val",
-    classes: Annotated[str, typer.Option(help="Some of the classes, such as cat,dog; empty: all 20.")] = "",
+    test_set: Annotated[
+        str, typer.Option(help="Official list to test on, once, at the end: val, or test (of VOC2007).")
+    ] = "val",
+    classes: Annotated[str, typer.Option(help="Only these classes, such as cat,dog; empty: all 20.")] = "",
     augment: Annotated[
         list[str] | None,
         typer.Option(
             help="NAME=VALUE of flip, zoom, zoom_out, aspect, brightness, contrast, saturation, mosaic, in place of "
-            "all; repeat for more; none: pictures as they are."
+            "all that is done; repeat for more; none: pictures as they are."
         ),
     ] = None,
     train_limit: TrainLimit = 0,
     epochs: Epochs = 50,
     batch: Annotated[int, typer.Option(help="Pictures of a step, over all processes.")] = 16,
     eval_batch: EvalBatch = 0,
-    lr: Annotated[float, typer.Option(help="Learning rate, the highest of the schedule.")] = 1e-3,
-    optimiser: Annotated[str, typer.Option(help="adam, adamw, sgd or adamax.")] = "adamw",
+    lr: Lr = 1e-3,
+    optimiser: Optimiser = "adamw",
     scheduler: Scheduler = "onecycle",
     lr_step: LrStep = 30,
     lr_gamma: LrGamma = 0.1,
@@ -109,7 +120,7 @@ def train_voc(
     rate_weight: RateWeight = 0.0,
     surrogate: Surrogate = "atan",
     slope: Slope = 0.0,
-    beta: Annotated[float, typer.Option(help="Decay of the membrane per step.")] = 1.0,
+    beta: Annotated[float, typer.Option(help=f"{LEFT}.")] = 1.0,
     init: Init = "",
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation; not of what is held out.")] = 0,
     patience: Patience = 0,
@@ -130,11 +141,11 @@ def train_voc(
     result: ResultFile = None,
     quiet: Quiet = False,
 ) -> None:
-    """Find the objects of a picture, of up to 20 classes: SNN-YOLOv3 and its twins.
+    """Find all objects of a picture: SNN-YOLOv3 and its twins.
 
     A tenth of the training pictures is held out and chooses the epoch by its average precision. At the end the best
     weights are tested once, beside a detector that never looks, and the run's folder gets a contact sheet of the best,
-    the median and the worst answers.
+    the median and the worst answers. Most papers take other lists: --image-set trainval --test-set test.
 
     Ctrl-C saves; the same command with --resume goes on, and ends with the same numbers as an unbroken run. A spiking
     network may start from its twin's weights: --init runs/twin/weights.safetensors.
@@ -147,15 +158,10 @@ def train_voc(
     after SIGTERM.
     """
     require(neurons in NEURONS, f"--neurons must be one of {', '.join(NEURONS)}, got {neurons!r}")
-    sides = size.lower().split("x")
-    require(
-        len(sides) in (1, 2) and all(side.isdecimal() for side in sides),
-        f"--size must be a side or rows x columns, such as 160 or 160x224, got {size!r}",
-    )
     network: dict[str, Any] = {"size": model, "decode": decode, "norm": norm, "shortcut": shortcut, "reset": reset}
     if neurons != "spiking":
         network["neurons"] = NEURONS[neurons]
-    task: dict[str, Any] = {"size": [int(side) for side in (sides * 2)[:2]], "augment": AUGMENT}
+    task: dict[str, Any] = {"size": rows_and_columns(size), "augment": AUGMENT}
     task |= {"years": _years("--years", years), "image_set": image_set}
     task |= {"test_years": _years("--test-years", test_years), "test_set": test_set}
     if augment:
