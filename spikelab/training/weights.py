@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from spikelab.datasets.single_animals import single_animals
 from spikelab.models import pretrained
 from spikelab.training import results
 from spikelab.training.config import Configuration
@@ -49,7 +51,7 @@ def evaluate_weights(
         progress: what reports it.
     Returns:
         The result. ``configuration`` is that of the training, ``data`` what was evaluated and ``trained_on`` what was
-        trained on.
+        trained on, with a ``doubt`` if that may overlap with what was evaluated.
     Raises:
         WeightsError, DataError: if weights or data cannot be used.
     """
@@ -80,4 +82,27 @@ def evaluate_weights(
     if pictures is not None:
         for name, figure in task.pictures(config, samples, found.evidence).items():
             save_figure(Path(pictures) / name, figure)
-    return {**result, "trained_on": about.get("data")}
+    trained_on = about.get("data")
+    doubt = _doubt(task, config, trained_on, data.label, limited=trained.train_limit > 0)
+    return {**result, "trained_on": {**trained_on, "doubt": doubt} if doubt else trained_on}
+
+
+def _doubt(task: Any, config: Configuration, trained_on: Mapping[str, Any] | None, label: str, *, limited: bool) -> str:
+    """Say so if pictures that weights have learned from may be among those that they are evaluated on.
+
+    The other tasks have lists of names; single animals are split at random out of all that are there.
+    """
+    if not isinstance(task, AnimalsTask) or trained_on is None or trained_on["label"] != label:
+        return ""
+    options = task.options(config)
+    parts = single_animals(options["source"], kind=config.data, seed=options["split_seed"])._asdict()
+    if limited:
+        del parts["train"]
+    then, now = [trained_on["sizes"].get(name) for name in parts], [len(part) for part in parts.values()]
+    if then == now:
+        return ""
+    return (
+        f"the weights are of another split of other pictures ({', '.join(parts)}: {then} then, {now} here), so that "
+        "pictures they have learned from may be among those they are tested on: train anew, or test on other pictures "
+        "(--data coco-shift)"
+    )

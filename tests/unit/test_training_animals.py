@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 from types import SimpleNamespace
 
@@ -118,7 +119,7 @@ def test_single_animals_of_voc_are_split_by_photograph():
     assert len(set(names)) == 39
     photos = [set(split.photos) for split in splits]
     assert sum(map(len, photos)) == len(photos[0] | photos[1] | photos[2])
-    assert ("000003" in names) != ("2010_000030" in names)
+    assert ("000003" in names) != ("2007_000003" in names)
     assert splits.train.classes == SIX
     assert all(len(labels) == 1 for split in splits for labels in split.labels)
 
@@ -193,6 +194,22 @@ def test_weights_evaluate_to_what_training_found(model, neurons):
     assert cost["energy_pj"] == pytest.approx(4.6 * cost["macs"] + 0.9 * cost["acs"])
     assert (cost["acs"] == 0) == (cost["chip_energy_j"] == 0) == (neurons == "ann")
     assert (trained["spikes"] is None) == (neurons == "ann")
+
+
+def test_weights_that_meet_other_pictures_are_doubted(folder, tmp_path, monkeypatch):
+    """All there is is split at random, so one picture more gives another split, with learned pictures in its test."""
+    train()
+    assert "another split" not in invoke("evaluate", "run/weights.safetensors", "-q").output
+    train("start", "spiking", "--train-limit", "9", out="few")
+    assert "another split" not in invoke("evaluate", "few/weights.safetensors", "-q").output
+    shutil.copytree(folder / "VOCdevkit", tmp_path / "data" / "VOCdevkit")
+    dataset_files.write_voc(tmp_path / "data", "VOC2007", {"000701": [("cat", 2, 3, 27, 12)]}, (HEIGHT, WIDTH))
+    monkeypatch.setenv("SPIKELAB_DATA", str(tmp_path / "data"))
+    done = invoke("evaluate", "run/weights.safetensors", "--result", "e.json", "-q")
+    assert done.exit_code == 0, done.output
+    assert "spikelab: the weights are of another split" in done.output
+    assert "(train, validation, test: [27, 4, 8] then, [28, 4, 8] here)" in done.output
+    assert "learned from" in results.load("e.json")["trained_on"]["doubt"]
 
 
 def test_the_result_says_where_it_fails():

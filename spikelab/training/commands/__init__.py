@@ -66,6 +66,8 @@ def evaluate(
             progress=progress_of(Progress, quiet),
         )
         summary(found)
+        if "doubt" in (found["trained_on"] or {}):
+            typer.echo(f"spikelab: {found['trained_on']['doubt']}", err=True)
         if result is not None:
             typer.echo(f"wrote {results.write(result, found)}")
     except (ValueError, OSError) as error:
