@@ -82,8 +82,8 @@ class _SpikeConvolution(torch.autograd.Function):
         # One after the other: spikes as numbers need not be there while the gradient that goes on is made.
         _, grad_weight, grad_bias = gradients(kept.to(grad.dtype), False, to_weight, to_bias)
         grad_input = None
-        if to_input:  # asks for the inputs' shape alone
-            grad_input = gradients(kept.new_empty(1, dtype=grad.dtype).expand(kept.shape), True, False, False)[0]
+        if to_input:  # asks for the inputs' shape alone, and for how they lie in memory
+            grad_input = gradients(torch.empty_like(kept, dtype=grad.dtype), True, False, False)[0]
         grads = zip((grad_input, grad_weight, grad_bias), (ctx.dtype, weight.dtype, weight.dtype), strict=True)
         return (*(None if grad is None else grad.to(dtype) for grad, dtype in grads), None, None, None, None)
 
