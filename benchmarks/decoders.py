@@ -9,7 +9,8 @@ off to the range of its outputs.) After every epoch it finds digits in test scen
 training reads; the last epoch counts, none is chosen. The trained networks are then read in other ways: at other
 numbers of steps, and with outputs cut off and rounded to the levels that a rate would have.
 
-Every finished network is written at once; the same command goes on where it was stopped.
+Every finished network is written at once; the same command goes on where it was stopped, or
+with the variants that were added since.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import datetime
 import math
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -39,6 +41,7 @@ from spikelab.detection import (
     yolo_loss,
 )
 from spikelab.neurons import integrate_and_fire
+from spikelab.surrogate import atan
 from spikelab.training.results import hardware, versions
 
 OUT = Path(__file__).resolve().parents[1] / "book" / "results" / "12_decoders.json"
@@ -60,7 +63,8 @@ class Variant(NamedTuple):
     Attributes:
         decode: ``"mean"``, ``"sum"`` or ``"last"`` of the head's current, ``"membrane"`` of a leaky unit that never
             fires, ``"rate"`` of a spiking one; ``"levels"``, the mean cut off and rounded to what a rate can say, with
-            a gradient as if it were not; ``"relu"`` and ``"clamped"`` are twins without spikes.
+            a gradient as if it were not; ``"relu"``, ``"clamped"`` and ``"clamped-arctan"`` are twins without spikes,
+            see ``TWINS``.
         num_steps: T.
         rate_range: outputs at no spike and at a spike in every step; of ``"rate"`` and ``"levels"``.
         reset: of the hidden neurons.
@@ -78,6 +82,7 @@ WIDE = (-4.0, 4.0)
 VARIANTS = {
     "relu": Variant("relu"),
     "clamped": Variant("clamped"),
+    "clamped-arctan": Variant("clamped-arctan"),
     "mean-6": Variant("mean", 6),
     "mean-4": Variant("mean", 4),
     "rate-raw-6": Variant("rate", 6),
@@ -92,7 +97,27 @@ VARIANTS = {
     "membrane-4": Variant("membrane", 4),
     "mean-2": Variant("mean", 2),
 }
-LAST = ("levels-raw-6", "clamped", "membrane-4", "mean-2")  # come when all others are there with all seeds
+LAST = ("levels-raw-6", "clamped", "clamped-arctan", "membrane-4", "mean-2")  # come after all others
+
+
+def clamp_with_tails(current: torch.Tensor) -> torch.Tensor:
+    """Clamp at 0 and 1 as a twin without spikes does, with a gradient that the ends do not cut off.
+
+    Between 0 and 1 the gradient is the clamp's own, 1. Beyond an end, where the clamp's is 0, it is what the spiking
+    neurons' surrogate has at that distance from their threshold: ``atan()``, whose peak is 1, so the gradient has no
+    jump. An arctan centred at 1/2 or at the threshold would weaken the gradient within the range, too, and the twin
+    would differ from the clamp in two things; with this one it differs only where the clamp is deaf.
+    """
+    said = current.detach().clamp(0, 1)
+    sloped = atan().derivative(current.detach() - said) * current
+    return said + (sloped - sloped.detach())
+
+
+TWINS = {
+    "relu": partial(torch.clamp, min=0),
+    "clamped": partial(torch.clamp, min=0, max=1),  # what the rate of an integrate-and-fire neuron tends to
+    "clamped-arctan": clamp_with_tails,
+}
 
 
 class DigitDetector(nn.Module):
@@ -116,8 +141,8 @@ class DigitDetector(nn.Module):
         """Return the output of each layer's neurons, ``[T, B, ...]``; the first convolution runs once."""
         signal, found = images, []
         for layer in self.layers:
-            if self.variant.decode in ("relu", "clamped"):
-                signal = layer(signal).clamp(min=0, max=1 if self.variant.decode == "clamped" else None)
+            if self.variant.decode in TWINS:
+                signal = TWINS[self.variant.decode](layer(signal))
                 found.append(signal[None])
                 continue
             if found:
@@ -259,6 +284,17 @@ def draw(kind: str) -> tuple[dict[str, Scenes], dict[str, Digits]]:
     return drawn, digits
 
 
+def what_differs(result: dict[str, Any], about: dict[str, Any]) -> str | None:
+    """Return what keeps a result file from being gone on with, if anything does; variants may have been added."""
+    for key, value in about.items():
+        found = result.get(key)
+        if key == "variants" and found:
+            found = {**value, **found}
+        if found != value:
+            return key
+    return None
+
+
 def main(
     kind: Annotated[str, typer.Option(help="digits to draw with: mnist, scikit-learn or auto")] = "auto",
     epochs: Annotated[int, typer.Option(help="passes over the training scenes")] = SETTINGS["epochs"],
@@ -290,9 +326,9 @@ def main(
     result: dict[str, Any] = {"schema_version": 1, "kind": "decoders", **about, "cells": []}
     if out.exists():
         result = read_json(out)
-        for key, value in about.items():
-            if result.get(key) != value:
-                raise SystemExit(f"{out} is of another trial: its {key} differs; move it away")
+        if differs := what_differs(result, about):
+            raise SystemExit(f"{out} is of another trial: its {differs} differs; move it away")
+        result["variants"] = about["variants"]
     done = {(cell["variant"], cell["seed"]) for cell in result["cells"]}
     jobs = [(name, seed) for seed in SEEDS for name in only or VARIANTS if (name, seed) not in done]
     jobs.sort(key=lambda job: job[0] in LAST)

@@ -1,6 +1,7 @@
 """The readings that chapter 12 compares: what each makes of the same spikes, and the loss that squares."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from benchmarks.decoders import (
     WIDE,
     DigitDetector,
     Variant,
+    clamp_with_tails,
     said_by_rate,
+    what_differs,
     what_is_minimised,
 )
 from spikelab.detection import Objects, head_layout, yolo_loss
@@ -68,6 +71,29 @@ def test_all_variants_begin_with_the_same_weights_but_for_biases_out_of_a_rates_
         differ = [name for name, weight in model.state_dict().items() if not torch.equal(weight, first[name])]
         assert differ == (["head.bias"] if variant.decode in ("rate", "levels") else [])
         assert model(images).shape == (2, 15, 7, 7)
+
+
+def test_tails_change_the_clamps_gradient_only_where_it_has_none():
+    currents = torch.linspace(-3, 4, 1401).requires_grad_()
+    gradients = {}
+    for name, twin in {"clamped": lambda x: x.clamp(0, 1), "tails": clamp_with_tails}.items():
+        said = twin(currents)
+        assert torch.equal(said, currents.detach().clamp(0, 1))
+        (gradients[name],) = torch.autograd.grad(said.sum(), currents)
+    within = (currents >= 0) & (currents <= 1)
+    assert torch.equal(gradients["tails"][within], gradients["clamped"][within])
+    assert not gradients["clamped"][~within].any()
+    beyond = torch.stack([-currents, currents - 1]).amax(0)[~within]
+    assert torch.allclose(gradients["tails"][~within], 1 / (1 + (math.pi * beyond) ** 2), atol=1e-6)
+
+
+def test_a_file_is_gone_on_with_after_a_variant_was_added_but_not_after_one_was_changed():
+    about = {"seeds": [0], "variants": {"old": {"num_steps": 4}, "new": {"num_steps": 6}}}
+    assert what_differs({"seeds": [0], "variants": {"old": {"num_steps": 4}}}, about) is None
+    assert what_differs({"seeds": [0], "variants": {"old": {"num_steps": 5}}}, about) == "variants"
+    assert what_differs({"seeds": [0], "variants": {"gone": {"num_steps": 4}}}, about) == "variants"
+    assert what_differs({"seeds": [0]}, about) == "variants"
+    assert what_differs({"seeds": [0, 1], "variants": about["variants"]}, about) == "seeds"
 
 
 def test_the_squared_loss_has_the_public_codes_gradient():
