@@ -40,9 +40,11 @@ grade-demo: env ## run the whole grading cycle on a sample class
 	@echo "grade-demo: release, submit, autograde, feedback and grade table of a sample class"
 	@.venv/bin/spikelab grade demo
 
-bench: env ## time the neurons against snnTorch
+bench: env ## time the neurons and the detector against snnTorch
 	@echo "bench: speed and memory of spikelab.neurons"
 	@$(PY) -m benchmarks.neurons
+	@echo "bench: speed and memory of a training step of SNN-YOLOv3"
+	@$(PY) -m benchmarks.detection
 
 env: ## make .venv, or bring it up to date, and nothing else
 	@$(ENVIRONMENT)

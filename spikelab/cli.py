@@ -156,7 +156,8 @@ def detect(
                     typer.echo(_printable(f"spikelab: {record['file']}: {record['error']}"), err=True)
                     continue
                 names = [f"{o['class']} {o['score']:.2f}" if o["score"] else o["class"] for o in record["objects"]]
-                typer.echo(_printable(f"{record['file']}: {', '.join(names) or 'nothing'} -> {record['drawn']}"))
+                told = ", ".join(names) or f"nothing as sure as {score:g} (--score asks for less)"
+                typer.echo(_printable(f"{record['file']}: {told} -> {record['drawn']}"))
         except KeyboardInterrupt:
             stopped = True
             typer.echo(f"\nspikelab: stopped after {len(records)} of {len(images)} pictures", err=True)

@@ -43,8 +43,10 @@ COLUMNS = {
         "AP50 area (95 %)": ":--",
         "VOC07": "--:",
         "never looks": "--:",
+        "fires": "--:",
         "MAC + AC": "--:",
         "µJ": "--:",
+        "µJ, chip": "--:",
         "ms": "--:",
         "training": ":--",
     },
@@ -132,12 +134,16 @@ def _detector(result: dict, link: str) -> list[str]:
     kind = network.get("neurons", "spiking" if config["model"] == "yolo" else "clamped")
     how = f"{network['decode'].replace('_', ' ')}, T = {config['num_steps']}" if kind == "spiking" else kind
     side = "×".join(str(side) for side in dict.fromkeys(config["task_options"]["size"]))
+    rates = ((result["spikes"] or {}).get("firing_rate") or {}).values()
+    chip = next(value for way, value in cost["energy_uj"].items() if way.startswith("TrueNorth"))
     return [
         f"{{download}}`{network['size']}, {how} <{link}>`, {side} px",
         _interval(metrics["ap50"], "**"),
         f"{100 * metrics['ap50_voc07']['value']:.1f}",
         f"{100 * result['baseline']['value']:.1f}",
+        f"{sum(rates) / len(rates):.2f}" if rates else "–",
         *_price(cost),
+        f"{chip:,.0f}",
         f"{1000 * cost['seconds_per_sample']:.1f}",
         _training(result),
     ]
