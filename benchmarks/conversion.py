@@ -511,7 +511,7 @@ def main(
         run_canvas(out or RESULTS / "11_conversion.json", folder, ship)
         return
     name = voc.stem if voc.stem != "weights" else voc.parent.name
-    out = out or RESULTS / f"11_convert_voc_{name.replace('-', '_')}.json"
+    out = out or RESULTS / f"11_convert_voc_{name.removeprefix('voc-').replace('-', '_')}.json"
     how = {"size": size, "pictures": pictures, "calibration": calibration, "steps": steps, "kind": kind}
     run_voc(voc, out, device=device, **how)
 
