@@ -118,7 +118,7 @@ class SpikingYolo(nn.Module):
         anchors: nine widths and heights, and the picture that they are for.
         picture: side of the pictures in pixels, or height and width; multiples of 32. Anchors are scaled to it.
         checkpoint: keep only what goes from stage to stage for the backward pass and compute the rest again: about
-            a third more time, a fraction of the memory.
+            a third more time, and less memory where stages have many blocks (``"tiny"`` has too few).
         keep_spikes: whether the output shows spike trains also in training, for a price on firing rates, say; it costs
             memory. In evaluation they are always shown. Can be changed later.
         generator: source of the initial weights.
