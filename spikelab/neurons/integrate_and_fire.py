@@ -266,7 +266,8 @@ def lif(
     )
     # NaN and infinity never leave a membrane, so its last value tells whether any input was bad, at 1/T of the cost;
     # and they never leave a sum, which is faster than asking each. It may overflow alone: then they are asked.
-    if not torch.isfinite(membrane[-1].sum()) and not torch.isfinite(membrane[-1]).all():
+    last = membrane[-1].detach()
+    if not torch.isfinite(last.sum()) and not torch.isfinite(last).all():
         require_tensor("current", current, min_dim=1, layout="[T, B, ...]")
         require_tensor("state.membrane", state.membrane)
         raise ValueError(f"current is so large that the membrane overflowed {current.dtype}: scale the weights down")
