@@ -104,6 +104,8 @@ def normalised_lif(
         constant: maps are ``[B, C, H, W]``, the same at every step.
     Returns:
         Spikes ``[T·B, C, H, W]``, in single precision if the maps have less.
+    Raises:
+        ValueError: if a membrane is not finite.
 
     Explained in chapter 12.
     """
@@ -138,7 +140,14 @@ class _NormalisedLIF(torch.autograd.Function):
             mean, variance = running_mean.clone(), running_var.clone()
         layer = _Layer(maps, weight, bias, mean, (variance + eps).rsqrt(), num_steps, constants, constant)
         spikes = layer.empty()
-        layer.run(itertools.cycle(layer.empty(2)), spikes)
+        membrane = layer.empty(2)
+        layer.run(itertools.cycle(membrane), spikes)
+        last = membrane[(num_steps - 1) % 2]  # NaN and infinity never leave a membrane, and never fire either
+        if not torch.isfinite(last.sum()) and not torch.isfinite(last).all():
+            raise ValueError(
+                "membranes hold numbers that are not finite: the maps do, or normalisation's statistics; look at the "
+                "input and at the weights, and lower the learning rate"
+            )
         ctx.save_for_backward(maps, weight, bias, mean, variance)
         ctx.settings = training, eps, num_steps, constants, constant
         return spikes

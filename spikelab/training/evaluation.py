@@ -89,7 +89,7 @@ def evaluate(
             steps = len(spikes)
             fired = spikes.sum((0, 1), dtype=torch.float64).cpu()
             counts[layer] = counts[layer] + fired if layer in counts else fired
-        if getattr(output, "rates", ()):
+        if getattr(output, "rates", ()) and not counts:  # trains say more
             rates.append((number, tuple(float(rate) * len(indices) for rate in output.rates)))
         if progress is not None:
             progress.step(number + 1, dict)

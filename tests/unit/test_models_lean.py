@@ -61,6 +61,18 @@ def test_normalising_neurons_are_normalisation_and_neurons(constants, training, 
         assert torch.allclose(ours, plain, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_no_silence(bad, steps):
+    # Compared with a threshold, NaN does not fire: unsaid, a broken layer would be a quiet one.
+    current = maps(steps * B).detach()
+    current[0, 1, 2, 3] = bad
+    constants = NeuronConstants(1.0, 1.0, "subtract", 0.0, atan())
+    for training in (True, False):
+        with pytest.raises(ValueError, match="not finite"):
+            normalised_lif(current, norm(training=training), steps, constants)
+
+
 def test_half_precision_stops_before_the_membrane():
     constants = NeuronConstants(1.0, 1.0, "subtract", 0.5, atan())
     current, layer = maps(dtype=torch.bfloat16), norm(torch.float32)
