@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import logging
 import os
 import re
@@ -23,6 +24,8 @@ from spikelab.grading.course import (
 
 PASSED, FAILED, NOT_STARTED, BY_HAND = "passed", "failed", "not started", "graded by hand"
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+ARROW = re.compile(r"-+> *\d+ *")
+CELL_FILE = re.compile(r"\(\S+, line (\d+)\)$")
 
 
 class Checked(NamedTuple):
@@ -152,6 +155,8 @@ def check(path: str | Path, *, timeout_s: int = 60) -> Report:
                 checked.append(Checked(task.id, task.points, PASSED, ""))
             else:
                 status = NOT_STARTED if task.id in blank else FAILED
+                # Where the answer's cell stopped, the test only says that a name is missing, or tries an old answer.
+                message = _stopped(cells.get(task.id)) or message
                 checked.append(Checked(task.id, task.points, status, message))
     return Report(notebook_path, checked, warnings)
 
@@ -243,10 +248,23 @@ def _failure(cell: Any) -> str | None:
     return f"{score:g} of {maximum:g} points"
 
 
+def _stopped(cell: Any) -> str | None:
+    """Return why the cell of an answer did not run to its end, None if it did."""
+    for output in cell.outputs if cell is not None and cell.cell_type == "code" else ():
+        if output.output_type == "error":
+            value = ESCAPES.sub("", output.evalue).strip()
+            if issubclass(getattr(builtins, output.ename, Exception), SyntaxError):
+                where = CELL_FILE.sub(r"(line \1 of the cell)", value)
+            else:
+                where = f"{value}, at: {_failing_line(output)}"
+            return f"the cell of your answer stops with {output.ename}: {where}"
+    return None
+
+
 def _failing_line(output: Any) -> str:
     for line in ESCAPES.sub("", "\n".join(output.traceback)).splitlines():
-        if line.startswith("--"):
-            return re.sub(r"^-+>\s*\d+\s*", "", line).strip()
+        if arrow := ARROW.match(line):
+            return line[arrow.end() :].strip()
     return "see the cell"
 
 

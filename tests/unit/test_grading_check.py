@@ -65,6 +65,17 @@ def test_failing_and_unstarted_tasks_are_told_apart_and_explained(chapter, stude
 
 
 @pytest.mark.slow
+def test_answer_that_does_not_run_is_told_before_what_its_test_missed(chapter, student):
+    cell_of(student, "double")["source"] = "def double(x)\n    return 2 * x"
+    cell_of(student, "shift")["source"] = "table = {}\ndef shift(x, by=table['by']): return x + by"
+    write_notebook(chapter / "exercises.ipynb", student)
+    said = {task.task: task.message for task in check(chapter).tasks}
+    assert said["double"] == "the cell of your answer stops with SyntaxError: expected ':' (line 1 of the cell)"
+    assert said["shift"].startswith("the cell of your answer stops with KeyError: 'by', at: ")
+    assert "def shift(x, by=table['by'])" in said["shift"]
+
+
+@pytest.mark.slow
 def test_changed_and_missing_tests_do_not_pass(chapter, student):
     cell_of(student, "double")["source"] = "def double(x): return 2 * x"
     cell_of(student, "test-double")["source"] = "assert True"
@@ -104,7 +115,7 @@ def test_failure_is_told_in_one_sentence():
     assert _failed() is None
     assert _failed(_error("AssertionError", "\x1b[31mtoo small\x1b[0m by 0.3")) == "too small by 0.3"
     assert _failed(_error("NameError", "name 'f' is not defined")) == "NameError: name 'f' is not defined"
-    nameless = _error("AssertionError", "", "\x1b[0;32m----> 1\x1b[0m assert f() == 2")
+    nameless = _error("AssertionError", "", "-----------", "AssertionError", "\x1b[0;32m----> 1\x1b[0m assert f() == 2")
     assert _failed(nameless) == "an assert without a message failed: assert f() == 2"
     assert _failed(_error("AssertionError")) == "an assert without a message failed: see the cell"
     assert "a loop that never ends" in _failed(_error("KeyboardInterrupt"), _error("CellTimeoutError"))
