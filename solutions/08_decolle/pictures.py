@@ -63,6 +63,9 @@ def draw_reach():
     curves = {"measured": reach, "a √n / 4": [0.5 * n**0.5 / 4 for n in sizes]}
     ax = plotting.traces(sizes, curves, x_label="neurons", y_label="largest readout", guide=1.0, guide_label="target 1")
     ax.set(xscale="log", yscale="log")
+    ax.set_xticks(sizes[1::2], sizes[1::2])
+    ax.set_yticks([0.25, 0.5, 1, 2, 4], ["¼", "½", "1", "2", "4"])
+    ax.minorticks_off()
     ax.figure.set_size_inches(6, 2.8)
     return ax.figure
 
