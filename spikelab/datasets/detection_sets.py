@@ -142,7 +142,7 @@ class Animals(SceneSet):
             title = f"{'synthetic stand-in: drawn' if kind == 'synthetic' else 'real'} COCO animals, {image_set}"
         if single:
             scenes = [scene for scene in scenes if len(scene.things) == 1]
-            title, listed = f"{title}, one in each", None
+            title, listed = f"{title.removesuffix(f', {ALL}')}, one to a picture", None
         super().__init__(scenes, classes, kind=kind, title=title, listed=listed, skipped=skipped)
 
 

@@ -185,7 +185,7 @@ def test_weights_evaluate_to_what_training_found(model, neurons):
     assert found["confusion"] == trained["confusion"]
     assert found["baseline"] == trained["baseline"]
     assert found["spikes"] == trained["spikes"]
-    assert trained["data"]["label"] == "real VOC2007 and VOC2012 animals, all, one in each"
+    assert trained["data"]["label"] == "real VOC2007 and VOC2012 animals, one to a picture"
     assert trained["data"]["sizes"] == {"train": 27, "validation": 4, "test": 8}
     assert trained["configuration"]["task_options"]["source"] == "voc"
     for name in ("macro_accuracy", "joint", "accuracy", "miou", "success50", "gain"):
@@ -243,7 +243,7 @@ def test_pictures_from_elsewhere_are_a_test_of_their_own():
     found = results.load("e.json")
     assert found["data"]["name"] == "animals-coco-shift"
     assert found["data"]["sizes"]["test"] == 3
-    assert found["data"]["label"] == "real COCO animals, all, one in each, of VOC's six"
+    assert found["data"]["label"] == "real COCO animals, one to a picture, of VOC's six"
     assert found["trained_on"]["name"] == "animals-voc"
     assert found["details"]["test"]["absent"] == ["horse", "sheep", "cow"]
     done = invoke("evaluate", "run/weights.safetensors", "--data", "coco-shift", "--split", "train")
