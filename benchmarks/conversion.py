@@ -373,11 +373,10 @@ class Pictures:
         calibration: torch.Tensor,
         classes: tuple[str, ...],
         batch: int,
-        steps: tuple[int, ...],
     ) -> None:
         self.plain, self.layout = model.plain().eval(), model.layout
         self.images, self.objects = test
-        self.calibration, self.classes, self.batch, self.steps = calibration, classes, batch, steps
+        self.calibration, self.classes, self.batch = calibration, classes, batch
         with torch.no_grad():
             self.own = [one for some in self._batches() for one in self._found(self.plain(some))]
 
@@ -413,15 +412,15 @@ class Pictures:
             "ap50_interval": [round(end, 5) for end in interval[1:3]],
         }
 
-    def measure(self, way: Way) -> dict[str, Any]:
-        """Convert and run."""
+    def measure(self, way: Way, steps: Sequence[int]) -> dict[str, Any]:
+        """Convert, run for the last of ``steps``, and score at each."""
         network = converted(self.plain, self.calibration, way)
-        found: list[list[Detections]] = [[] for _ in self.steps]
-        late: list[list[Detections]] = [[] for _ in self.steps[1:]]
-        spikes, rates = [0.0] * len(self.steps), {}
+        found: list[list[Detections]] = [[] for _ in steps]
+        late: list[list[Detections]] = [[] for _ in steps[1:]]
+        spikes, rates = [0.0] * len(steps), {}
         for some in tqdm(self._batches(), desc=str(way[:3]), unit="batch", leave=False):
             share = len(some) / len(self.images)
-            out = network(some, self.steps[-1], self.steps)
+            out = network(some, steps[-1], steps)
             for place, heads in enumerate(out.outputs):
                 found[place] += self._found(heads)
                 spikes[place] += share * sum(out.spikes[place].values())
@@ -429,15 +428,15 @@ class Pictures:
                 late[place] += self._found(heads)
             for name, rate in out.rates.items():
                 rates[name] = rates.get(name, 0.0) + share * rate
-        cell = curves(self.steps, [self.judged(one) for one in found], [self.judged(one) for one in late])
+        cell = curves(steps, [self.judged(one) for one in found], [self.judged(one) for one in late])
         some = self._batches()[0][:4]
-        operations = count_operations(network, some, self.steps[-1], samples=len(some))
+        operations = count_operations(network, some, steps[-1], samples=len(some))
         return {
             **cell,
             "spikes": [round(count, 1) for count in spikes],
             "rates": {name: round(rate, 5) for name, rate in rates.items()},
             "neurons_per_layer": out.neurons,
-            "operations": {"steps": self.steps[-1], "macs": operations.macs, "acs": operations.acs},
+            "operations": {"steps": steps[-1], "macs": operations.macs, "acs": operations.acs},
         }
 
 
@@ -457,14 +456,14 @@ def run_voc(
         for some, order, n in zip((train, val), chosen, (calibration, pictures), strict=True)
     )
     learnt, test = load_scenes(train, (size, size)), load_scenes(val, (size, size))
-    report = tuple(step for step in (4, 8, 16, 32, 64, 128, 256, 512, 1024) if step <= steps)
+    report = _doubled(steps)
     about = {
         "data": {
             "label": val.label,
             "hash": val.hash,
             "split": f"calibration on {len(train)} pictures of VOC2007 train, test on {len(val)} of val, seeded choice",
         },
-        "configuration": {"task": "voc", "size": size, "weights": Path(weights).name, "steps": list(report)},
+        "configuration": {"task": "voc", "size": size, "weights": Path(weights).name, "steps": report},
         "seeds": [described["configuration"].get("seed", 0)],
         "trained_on": described,
     }
@@ -476,15 +475,20 @@ def run_voc(
         centred(learnt.images.to(place).float() / 255),
         val.classes,
         batch=8 if place.type == "cpu" else 64,
-        steps=report,
     )
     asked = {"neurons": described["configuration"].get("model_options", {}).get("neurons", "relu")}
     entry = progress.once("networks", asked, study.network)
     typer.echo(f"{val.label}, {size} × {size}: AP50 {100 * entry['ap50']:.1f} without spikes")
     for way in tqdm(VOC_WAYS, unit="cell"):
-        cell = progress.once("cells", {**asked, **way._asdict()}, study.measure, way)
+        # A maximum wastes most of a neuron's range on one picture: follow those curves twice as far.
+        followed = _doubled(2 * steps) if way.percentile == 100 else report
+        cell = progress.once("cells", {**asked, **way._asdict(), "steps": followed}, study.measure, way, followed)
         curve = "  ".join(f"{100 * value:.1f}" for value in cell["ap50"])
         typer.echo(f"{way.per} {way.percentile:g} %, charge {way.charge:g}: AP50 {curve} at T = {cell['steps']}")
+
+
+def _doubled(most: int) -> list[int]:
+    return [steps for steps in (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048) if steps <= most]
 
 
 def _side(configuration: dict[str, Any]) -> int:
@@ -497,7 +501,7 @@ def main(
     size: Annotated[int, typer.Option(help="side of the pictures; 0: that of the training")] = 0,
     pictures: Annotated[int, typer.Option(help="of VOC2007 val to test on")] = 200,
     calibration: Annotated[int, typer.Option(help="pictures of VOC2007 train to measure scales on")] = 200,
-    steps: Annotated[int, typer.Option(help="largest T of the detector")] = 128,
+    steps: Annotated[int, typer.Option(help="largest T of the detector; twice that for scales by maxima")] = 128,
     kind: Annotated[str, typer.Option(help="real, synthetic or auto pictures of VOC")] = "auto",
     device: Annotated[str, typer.Option(help="cpu or cuda, for the detector")] = "cpu",
     ship: Annotated[bool, typer.Option(help="copy the canvas networks of the first seed into the library")] = False,
