@@ -195,7 +195,7 @@ def _estimate(metric: dict) -> str:
 
 def _training(result: dict) -> str:
     if not result["epochs_run"]:
-        return "done before"
+        return "earlier"
     return f"{result['epochs_run']} epochs, {_duration(result['seconds']['train'])}"
 
 
