@@ -49,7 +49,7 @@ def draw_truncated():
     step = torch.arange(100, dtype=torch.float64)
     weight = 0.95 ** (99 - step)
     curves = {"full": weight, "truncated, window 20": torch.where(step >= 80, weight, torch.zeros_like(weight))}
-    ax = plotting.traces(step, curves, x_label="step t", y_label="weight of x[t] in ∂U[T]/∂w", markers=False)
+    ax = plotting.traces(step, curves, x_label="step t", y_label="weight of x[t] in ∂U[T−1]/∂w", markers=False)
     ax.figure.set_size_inches(6, 2.6)
     ax.set_title("β = .95", loc="right")
     return ax.figure

@@ -15,14 +15,13 @@ CLONE = "        nudged = weight.clone()\n        nudged.view(-1)[i] += h"
 SPIKE = """class HardSpike(torch.autograd.Function):
     @staticmethod
     def forward(ctx, u, slope):
-        ctx.save_for_backward(u)
-        ctx.slope = slope
+        {save}
         return {forward}
 
     @staticmethod
     def backward(ctx, grad_spikes):
-        (u,) = ctx.saved_tensors
-        return {backward}, None
+        {load}
+        return {backward}
 
 
 def spike(u, slope=25.0):
@@ -40,14 +39,14 @@ BPTT = """def bptt(membrane, grad_spikes, beta, threshold=1.0):
 """
 
 FINAL = """def final_membrane(x, w, beta, window):
-    u = torch.zeros(x.shape[1], w.shape[1], dtype=x.dtype)
+    u = torch.zeros(x.shape[1], w.shape[0], dtype=x.dtype)
     for t, step in enumerate(x):
 {body}
     return {result}
 """
 
 DEAD = """def dead_share(membrane, threshold, slope, eps):
-    surrogate = 1 / (1 + slope * ({distance}).abs()) ** 2
+    surrogate = 1 / (1 + slope * {distance}) ** 2
     return {result}
 """
 
@@ -65,8 +64,14 @@ def _flat(setup="", nudge=CLONE, same="==", result="unchanged / weight.numel()")
     return FLAT.format(setup=setup, nudge=nudge, same=same, result=result)
 
 
-def _spike(forward="(u > 0).to(u.dtype)", backward="grad_spikes / (1 + ctx.slope * u.abs()) ** 2") -> str:
-    return SPIKE.format(forward=forward, backward=backward)
+def _spike(
+    forward="(u > 0).to(u.dtype)",
+    backward="grad_spikes / (1 + ctx.slope * u.abs()) ** 2",
+    save="ctx.save_for_backward(u)\n        ctx.slope = slope",
+    load="(u,) = ctx.saved_tensors",
+    rest=", None",
+) -> str:
+    return SPIKE.format(forward=forward, backward=backward + rest, save=save, load=load)
 
 
 def _bptt(
@@ -81,7 +86,9 @@ def _final(*lines: str, result: str = "u") -> str:
     return FINAL.format(body="\n".join(f"        {line}" for line in lines), result=result)
 
 
-def _dead(result="(surrogate.amax((0, 1)) < eps).double().mean().item()", distance="membrane - threshold") -> str:
+def _dead(
+    result="(surrogate.amax((0, 1)) < eps).double().mean().item()", distance="(membrane - threshold).abs()"
+) -> str:
     return DEAD.format(distance=distance, result=result)
 
 
@@ -91,7 +98,7 @@ def _rossum(
     return ROSSUM.format(decay=decay, difference=difference, size=size, scale=scale, last=last)
 
 
-STEP = "u = beta * u + step @ w"
+STEP = "u = beta * u + step @ w.T"
 
 WRONG = {
     "flat-share": [
@@ -136,6 +143,16 @@ WRONG = {
             "φ'(-0.5) = .00549",
         ),
         Wrong(
+            "slope among the saved tensors",
+            _spike(
+                save="ctx.save_for_backward(u, slope)",
+                load="u, slope = ctx.saved_tensors",
+                backward="grad_spikes / (1 + slope * u.abs()) ** 2",
+            ),
+            "The fault is in forward",
+        ),
+        Wrong("no value for the slope", _spike(rest=""), "one value for each argument of forward"),
+        Wrong(
             "threshold subtracted twice",
             _spike(forward="(u > 1).to(u.dtype)"),
             "give spikes 0, 1, 1",
@@ -173,14 +190,21 @@ WRONG = {
             "never the membrane",
         ),
         Wrong("detached after the last step", _final(STEP, result="u.detach()"), "nothing to differentiate"),
-        Wrong("detached in every step", _final("u = beta * u.detach() + step @ w"), "not where it ends"),
+        Wrong("detached in every step", _final("u = beta * u.detach() + step @ w.T"), "not where it ends"),
         Wrong("one step late", _final(STEP, "if t % window == 0:", "    u = u.detach()"), "one step late"),
         Wrong(
             "one step early",
             _final("if (t + 1) % window == 0:", "    u = u.detach()", STEP),
             "not where it ends",
         ),
-        Wrong("no leak", _final("if t % window == 0:", "    u = u.detach()", "u = u + step @ w"), "never the membrane"),
+        Wrong(
+            "weights the other way round",
+            _final("if t % window == 0:", "    u = u.detach()", "u = beta * u + step @ w"),
+            "w is [M, N]",
+        ),
+        Wrong(
+            "no leak", _final("if t % window == 0:", "    u = u.detach()", "u = u + step @ w.T"), "never the membrane"
+        ),
     ],
     "dead-share": [
         Wrong(
@@ -190,13 +214,20 @@ WRONG = {
         Wrong(
             "dead in any step", _dead("(surrogate < eps).any(0).any(0).double().mean().item()"), "enough to be alive"
         ),
-        Wrong("distance to the threshold forgotten", _dead(distance="membrane"), "is the distance U − θ"),
+        Wrong("distance to the threshold forgotten", _dead(distance="membrane.abs()"), "is the distance U − θ"),
         Wrong("per sample", _dead("(surrogate < eps).all(0).double().mean().item()"), "once per sample"),
         Wrong("per step", _dead("(surrogate < eps).all(1).double().mean().item()"), "once per step"),
         Wrong("mean instead of maximum", _dead("(surrogate.mean((0, 1)) < eps).double().mean().item()"), "50 neurons"),
         Wrong("share of the living", _dead("(surrogate.amax((0, 1)) >= eps).double().mean().item()"), "not the living"),
         Wrong("a number of neurons", _dead("(surrogate.amax((0, 1)) < eps).sum().item()"), "dead"),
-        Wrong("threshold fixed at 1", _dead(distance="membrane - 1"), "are dead"),
+        Wrong("no absolute value", _dead(distance="(membrane - threshold)"), "below θ and above"),
+        Wrong("no absolute value, turned round", _dead(distance="(threshold - membrane)"), "below θ and above"),
+        Wrong(
+            "a neuron that fires counted as alive",
+            _dead("((surrogate.amax((0, 1)) < eps) & ~(membrane > threshold).any(0).any(0)).double().mean().item()"),
+            "fired or not",
+        ),
+        Wrong("threshold fixed at 1", _dead(distance="(membrane - 1).abs()"), "are dead"),
     ],
     "van-rossum": [
         Wrong(
