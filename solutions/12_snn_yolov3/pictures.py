@@ -37,7 +37,7 @@ def draw_direct_once():
     for start, end in ((1.7, 2.9), (4.9, 6.1)):
         ax.annotate("", (end, 1.95), (start, 1.95), arrowprops=ARROW)
     for step in range(5):
-        _box(ax, 9.4, 3.2 - 0.8 * step, f"step {step + 1}", plotting.WHITE, 1.5, 0.6)
+        _box(ax, 9.4, 3.2 - 0.8 * step, f"step {step}", plotting.WHITE, 1.5, 0.6)
         ax.annotate("", (9.4, 3.5 - 0.8 * step), (7.7, 1.95), arrowprops=ARROW)
     _blank(ax, 11.2, 4.1, -0.2)
     return ax.figure
@@ -77,19 +77,38 @@ def draw_rate_error():
     return ax.figure
 
 
+def draw_coarse():
+    """The worked example: what T = 4 can say between -1 and 5, and the gradient that learns with it."""
+    _, axes = plotting.panels(1, 2, row_height=2.6)
+    raw = torch.linspace(-3, 7, 2001, dtype=torch.float64)
+    said = -1 + 1.5 * ((raw.clamp(-1, 5) + 1) / 1.5).round()
+    axes[0].plot(raw, raw, "--", color=plotting.GREY)
+    axes[0].plot(raw, said, "-", color=plotting.BLUE)
+    points = torch.tensor([-2.0, 0.4, 1.1, 1.6, 4.5, 6.0])
+    values = torch.tensor([-1.0, 0.5, 0.5, 2.0, 5.0, 5.0])
+    axes[0].plot(points, values, "o", color=plotting.VERMILLION)
+    axes[0].set(xlabel="raw", ylabel="said", yticks=[-1, 0.5, 2, 3.5, 5], ylim=(-3, 7))
+    axes[1].plot(raw, ((raw > -1) & (raw < 5)).double(), "-", color=plotting.BLUE)
+    axes[1].plot(points, ((points > -1) & (points < 5)).double(), "o", color=plotting.VERMILLION)
+    axes[1].set(xlabel="raw", ylabel="gradient", yticks=[0, 1], ylim=(-0.2, 1.3))
+    for ax in axes:
+        ax.set(xticks=[-1, 2, 5])
+    return axes[0].figure
+
+
 def draw_if_reset():
     """The worked example: the potential with both resets, 11 steps of .7."""
     figure, axes = plotting.panels(1, 2, row_height=2.5, share_y=True)
     drive = torch.full((11, 1), 0.7, dtype=torch.float64)
     for ax, (name, reset) in zip(axes, (("soft", "subtract"), ("hard", "zero")), strict=True):
         out = integrate_and_fire(drive, reset=reset)
-        steps = torch.arange(1, 12)
+        steps = torch.arange(11)
         fired = out.spikes[:, 0] > 0
         ax.plot(steps, out.membrane[:, 0], "-", color=plotting.GREY)
         ax.plot(steps, out.membrane[:, 0], "o", color=plotting.BLUE)
         ax.plot(steps[fired], out.membrane[fired, 0], "o", color=plotting.VERMILLION, markersize=9)
         ax.axhline(1, color="black", linestyle="--")
-        ax.set(title=f"{name}: {int(fired.sum())} spikes", xlabel="step", ylim=(0, 1.8), xticks=[1, 3, 5, 7, 9, 11])
+        ax.set(title=f"{name}: {int(fired.sum())} spikes", xlabel="step", ylim=(0, 1.8), xticks=[0, 2, 4, 6, 8, 10])
     axes[0].set(ylabel="potential (θ = 1)")
     return figure
 
@@ -114,7 +133,7 @@ def draw_fold_time():
     fills = (plotting.SKY, plotting.YELLOW, plotting.WHITE)
     for step in range(3):
         for sample in range(2):
-            name, place = f"t{step + 1} b{sample + 1}", 2 * step + sample
+            name, place = f"t{step} b{sample}", 2 * step + sample
             _box(ax, 0.1 + 1.2 * sample, 2.9 - step, name, fills[step], 1.1, 0.8)
             _box(ax, 4.0, 3.5 - 0.68 * place, name, fills[step], 1.1, 0.6)
             _box(ax, 9.6 + 1.2 * sample, 2.9 - step, name, fills[step], 1.1, 0.8)
@@ -135,6 +154,7 @@ def main() -> None:
         "direct-once": draw_direct_once,
         "current-mean": draw_current_mean,
         "rate-error": draw_rate_error,
+        "coarse": draw_coarse,
         "if-reset": draw_if_reset,
         "loss-weight": draw_loss_weight,
         "fold-time": draw_fold_time,

@@ -15,8 +15,31 @@ def _current(*lines: str) -> str:
     return _answer("decode_current_mean(spikes, weight, bias)", *lines)
 
 
-def _error(*lines: str) -> str:
-    return _answer("worst_rate_error(num_steps, low, high)", *lines)
+RIGHT_ERROR = "return (high - low) / num_steps / 2"
+RIGHT_LEVELS = (
+    "inside = raw.clamp(low, high)",
+    "gap = (high - low) / num_steps",
+    "said = low + gap * ((inside - low) / gap).round()",
+    "return inside + (said - inside).detach()",
+)
+
+
+def _coarse(error: str, levels: tuple[str, ...]) -> str:
+    bound = _answer("worst_rate_error(num_steps, low, high)", error)
+    return bound + "\n\n" + _answer("in_levels(raw, num_steps, low, high)", *levels)
+
+
+def _error(line: str) -> str:
+    return _coarse(line, RIGHT_LEVELS)
+
+
+def _levels(*lines: str) -> str:
+    return _coarse(RIGHT_ERROR, lines)
+
+
+def _said(number: int, line: str) -> str:
+    """The right answer but for one of its four lines."""
+    return _levels(*RIGHT_LEVELS[:number], line, *RIGHT_LEVELS[number + 1 :])
 
 
 def _loss(*lines: str) -> str:
@@ -74,7 +97,7 @@ WRONG = {
         Wrong(
             "copies in memory",
             _direct("current = conv(image)", "return torch.stack([current] * num_steps)"),
-            "makes a view",
+            "view of its map",
         ),
         Wrong(
             "cut off from the gradient",
@@ -98,9 +121,16 @@ WRONG = {
             "no threshold at the end",
         ),
         Wrong("bias forgotten", _current("return spikes.mean(0) @ weight.T"), "where is the bias"),
-        Wrong("a product for every step", _current("return (spikes @ weight.T + bias).mean(0)"), "one matrix product"),
+        Wrong(
+            "one call, T times the work", _current("return (spikes @ weight.T + bias).mean(0)"), "in however many calls"
+        ),
+        Wrong(
+            "a loop",
+            _current("return sum(step @ weight.T + bias for step in spikes) / len(spikes)"),
+            "costs 4 products",
+        ),
     ],
-    "rate-error": [
+    "coarse": [
         Wrong("levels for gaps", _error("return (high - low) / (num_steps + 1) / 2"), "gaps, not levels"),
         Wrong("the whole gap", _error("return (high - low) / num_steps"), "nearest"),
         Wrong(
@@ -114,6 +144,28 @@ WRONG = {
             _error("return (high - low) / num_steps**0.5 / 2"),
             "a count of a constant is no noise",
         ),
+        Wrong("T values", _said(1, "gap = (high - low) / (num_steps - 1)"), "T values"),
+        Wrong("T + 2 values", _said(1, "gap = (high - low) / (num_steps + 1)"), "T + 2 values"),
+        Wrong("no cut off", _said(0, "inside = raw"), "where is the cut"),
+        Wrong("floor", _said(2, "said = low + gap * ((inside - low) / gap).floor()"), "rounds down"),
+        Wrong("values counted from 0", _said(2, "said = gap * (inside / gap).round()"), "starts there"),
+        Wrong(
+            "range from 0",
+            _levels("low = 0.0", *RIGHT_LEVELS),
+            "no spike says low",
+        ),
+        Wrong("the rate itself", _said(2, "said = ((inside - low) / gap).round() / num_steps"), "that is the rate"),
+        Wrong("not rounded", _levels("return raw.clamp(low, high)"), "not rounded"),
+        Wrong("gradient of round", _said(3, "return said"), "straight through"),
+        Wrong("no gradient", _said(3, "return said.detach()"), "no gradient comes back"),
+        Wrong("gradient outside, too", _said(3, "return raw + (said - raw).detach()"), "outside the range"),
+        Wrong(
+            "gradient of the rate",
+            _said(3, "return inside / (high - low) + (said - inside / (high - low)).detach()"),
+            "1 is wanted",
+        ),
+        Wrong("worked range written in", _levels("low, high = -1.0, 5.0", *RIGHT_LEVELS), "on fresh numbers"),
+        Wrong("worked T written in", _levels("num_steps = 4", *RIGHT_LEVELS), "on fresh numbers"),
     ],
     "if-reset": [
         Wrong("subtracts 1", _if(soft="potential - spike"), "subtract the threshold"),
