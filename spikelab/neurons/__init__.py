@@ -33,6 +33,7 @@ from spikelab.neurons.integrate_and_fire import (
     lif_step,
     passive_membrane,
 )
+from spikelab.neurons.phenomena import Phenomena, StepModel, adex, examine, fire, izhikevich
 from spikelab.neurons.spike_response import (
     SRMOutput,
     alpha_kernel,
@@ -49,12 +50,17 @@ __all__ = [
     "HHTrace",
     "LIFOutput",
     "LIFState",
+    "Phenomena",
     "SRMOutput",
+    "StepModel",
+    "adex",
     "alpha_kernel",
     "coefficient_of_variation",
     "crossing_times",
     "decay_from_tau",
+    "examine",
     "fano_factor",
+    "fire",
     "firing_rate_hz",
     "gate_steady_state",
     "gate_time_constants",
@@ -62,6 +68,7 @@ __all__ = [
     "integrate_and_fire",
     "interspike_intervals",
     "ionic_current",
+    "izhikevich",
     "lif",
     "lif_kernels",
     "lif_rate_hz",
