@@ -99,6 +99,7 @@ WRONG = {
             "x is a share of the width",
         ),
         Wrong("in pixels", _trimap(edges="[columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]"), "not in pixels"),
+        Wrong("float32", _trimap().replace(".double()", ".float()"), "end in .double()"),
         Wrong(
             "empty mask gives the whole picture",
             _trimap(guard="if not inside.any():\n        return torch.tensor([0.0, 0, 1, 1])"),
