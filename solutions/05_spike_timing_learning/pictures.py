@@ -13,7 +13,7 @@ import torch
 
 from spikelab import plotting
 from spikelab.neurons import lif
-from spikelab.plasticity import resume, spike_trace, stdp_window
+from spikelab.plasticity import clip_weights, resume, spike_trace, stdp_step, stdp_window
 
 HERE = Path(__file__).parent / "images"
 TAU = 7.0
@@ -59,6 +59,34 @@ def draw_stdp_trace():
     plotting.traces(
         time, {"w": weight}, x_label="time (ms)", y_label="Δw so far", markers=False, ax=axes[2]
     ).get_legend().remove()
+    return figure
+
+
+def draw_stdp_select():
+    """Sixty presentations of one volley: the output spike moves forward, and only what comes before it stays."""
+    latency = torch.randint(20, (40,), generator=torch.Generator().manual_seed(1))
+    volley = torch.zeros(100, 40, dtype=torch.float64)
+    volley[latency, torch.arange(40)] = 1
+    weight, theta = torch.full((40, 1), 0.5, dtype=torch.float64), 7.4
+    epochs = []
+    for _ in range(60):
+        u = s = torch.zeros(1, dtype=torch.float64)
+        state, output = None, []
+        for pre in volley:
+            u = math.exp(-1 / 10) * (1 - s) * u + pre @ weight
+            s = (u > theta).double()
+            dw, state = stdp_step(pre, s, state, a_plus=0.05, a_minus=0.075)
+            weight = clip_weights(weight + dw)
+            theta = theta + 0.1 * (s.item() - 0.01)
+            output.append(s)
+        epochs.append(torch.cat(output)[:25])
+    figure, (left, right) = plotting.panels(1, 2, row_height=2.6)
+    plotting.raster(torch.stack(epochs, dim=1), dt_ms=1.0, rows="presentation", ax=left)
+    left.set(xlim=(-1, 20), xlabel="output spike (ms)")
+    right.axhline(0.5, color=plotting.GREY, linestyle=":", label="before")
+    right.plot(latency, weight, "o", color=plotting.BLUE, markersize=5, label="after 60 presentations")
+    right.set(xlim=(-1, 20), ylim=(-0.05, 1.05), xlabel="latency of the input (ms)", ylabel="weight")
+    right.legend(loc="upper right", fontsize=8)
     return figure
 
 
@@ -127,6 +155,7 @@ def main() -> None:
     drawings = {
         "stdp-window": draw_stdp_window,
         "stdp-trace": draw_stdp_trace,
+        "stdp-select": draw_stdp_select,
         "resume-step": draw_resume_step,
         "first-crossing": draw_first_crossing,
         "spike-time-gradient": draw_spike_time_gradient,

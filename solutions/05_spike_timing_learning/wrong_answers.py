@@ -19,6 +19,21 @@ DECAY = "x, y = x * math.exp(-1 / tau_plus), y * math.exp(-1 / tau_minus)"
 USE = "dw = dw + a_plus * x * after - a_minus * y * before"
 ADD = "x, y = x + before, y + after"
 
+SELECT = """def stdp_select(w, theta, spikes, a_plus=0.01, ratio=1.5, eta=0.1):
+    u = s = y = 0.0
+    x, fired = torch.zeros_like(w), []
+    for pre in spikes:
+        u = {potential} + (w * pre).sum().item()
+        s = float(u > theta)
+        {steps}
+        fired.append(s)
+    return {weights}, theta, torch.tensor(fired, dtype=w.dtype)
+"""
+FADES = "x, y = FADE * x, FADE * y"
+LEARNS = "w = (w + a_plus * (x * s - ratio * y * pre)).clamp(0, 1)"
+GROWS = "x, y = x + pre, y + s"
+BRAKE = "theta = theta + eta * (s - 0.01)"
+
 CROSSING = """def first_crossing(u, threshold, dt_ms):
     above = u > threshold
     {silent}
@@ -40,6 +55,10 @@ def _window(
 
 def _trace(*steps: str) -> str:
     return TRACE.format(steps="\n        ".join(steps))
+
+
+def _select(*steps: str, potential="BETA * (1 - s) * u", weights="w") -> str:
+    return SELECT.format(potential=potential, steps="\n        ".join(steps), weights=weights)
 
 
 def _resume(body: str) -> str:
@@ -130,6 +149,55 @@ WRONG = {
             "reward and punishment exchanged",
             _trace(DECAY, "dw = dw - a_plus * x * after + a_minus * y * before", ADD),
             "so the weight grows",
+        ),
+    ],
+    "stdp-select": [
+        Wrong("no brake", _select(FADES, LEARNS, GROWS), "where is the brake?"),
+        Wrong(
+            "threshold falls with each spike",
+            _select(FADES, LEARNS, GROWS, BRAKE.replace("+ eta", "- eta")),
+            "a brake raises it",
+        ),
+        Wrong(
+            "threshold moves with spikes only",
+            _select(FADES, LEARNS, GROWS, "theta = theta + eta * s"),
+            "a silent neuron never wakes",
+        ),
+        Wrong(
+            "latecomers rewarded",
+            _select(FADES, LEARNS.replace("x * s - ratio * y * pre", "ratio * y * pre - x * s"), GROWS, BRAKE),
+            "the sides are exchanged",
+        ),
+        Wrong("added before use", _select(FADES, GROWS, LEARNS, BRAKE), "use the traces, then add"),
+        Wrong(
+            "one amplitude for both sides", _select(FADES, LEARNS.replace("ratio * ", ""), GROWS, BRAKE), "A₋ is ratio"
+        ),
+        Wrong("decay last", _select(LEARNS, FADES, GROWS, BRAKE), "what is left of their traces"),
+        Wrong(
+            "no reset",
+            _select(FADES, LEARNS, GROWS, BRAKE, potential="BETA * u"),
+            "starts again from 0",
+        ),
+        Wrong("no bounds", _select(FADES, LEARNS.replace(".clamp(0, 1)", ""), GROWS, BRAKE), "clamp them to [0, 1]"),
+        Wrong(
+            "no lower bound",
+            _select(FADES, LEARNS.replace("clamp(0, 1)", "clamp(max=1)"), GROWS, BRAKE),
+            "clamp them to [0, 1]",
+        ),
+        Wrong(
+            "bounds at the end only",
+            _select(FADES, LEARNS.replace(".clamp(0, 1)", ""), GROWS, BRAKE, weights="w.clamp(0, 1)"),
+            "clamp in every step",
+        ),
+        Wrong(
+            "trace set to 1 (nearest neighbour)",
+            _select(FADES, LEARNS, "x, y = torch.where(pre > 0, 1.0, x), 1.0 if s else y", BRAKE),
+            "set to 1 forgets",
+        ),
+        Wrong(
+            "weights changed in place",
+            _select(FADES, "w += a_plus * (x * s - ratio * y * pre)", "w.clamp_(0, 1)", GROWS, BRAKE),
+            "weights you were given have changed",
         ),
     ],
     "resume-step": [
