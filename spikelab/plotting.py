@@ -18,7 +18,7 @@ Used in every chapter.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -501,6 +501,64 @@ def bars(
     ax.set_xticks(range(len(groups)), groups)
     ax.set_ylabel(y_label)
     ax.grid(False, axis="x")
+    return _finish(ax, title, legend="inside")
+
+
+def phase_plane(
+    flow: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    *,
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+    x_label: str,
+    y_label: str,
+    names: tuple[str, str] = ("x", "y"),
+    path: Any = None,
+    rest: tuple[float, float] | None = None,
+    stable: bool = True,
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw where each of two variables stands still (their nullclines), and a path through their plane.
+
+    Args:
+        flow: ``flow(x, y)`` returns the slopes of both variables in time, for arrays of any shape; it is asked
+            between the ends of the ranges, never at them.
+        x_range: ends of the axis to the right.
+        y_range: ends of the axis upwards.
+        x_label: axis label with its unit.
+        y_label: axis label with its unit.
+        names: of the two variables, for the legend.
+        path: ``[T, 2]``, drawn as a line that starts at a dot.
+        rest: where both stand still, drawn as a diamond.
+        stable: whether the path returns to ``rest``: a filled diamond, otherwise an open one.
+        title: of the panel.
+        ax: where to draw; None makes a new figure.
+
+    Raises:
+        ValueError: if a range is empty or reversed, a slope or a point of the path is NaN or infinite, or ``path`` has
+            not two columns.
+
+    Explained in chapter 02.
+    """
+    middles = []
+    for name, (low, high) in (("x_range", x_range), ("y_range", y_range)):
+        require_positive(f"{name}'s length", high - low)
+        middles.append(low + (high - low) * (np.arange(300) + 0.5) / 300)
+    mesh = np.meshgrid(*middles)
+    slopes = [_numbers("flow", slope) for slope in flow(*mesh)]
+    ax = _axes(ax)
+    if path is not None:
+        points = _columns("path", path)
+        if points.shape[1] != 2:
+            raise ValueError(f"path must have shape [T, 2], got {points.shape}")
+        ax.plot(*points.T, color=PALETTE[0], linestyle=DASHES[0], linewidth=1.6, label="path", zorder=3)
+        ax.plot(*points[0], MARKERS[0], color=PALETTE[0], label="_start", zorder=4)
+    for i, slope in enumerate(slopes, start=1):
+        ax.contour(*mesh, slope, levels=[0.0], colors=PALETTE[i], linestyles=[DASHES[i]], linewidths=2.0)
+        ax.plot([], [], color=PALETTE[i], linestyle=DASHES[i], label=f"{names[i - 1]} stands still")
+    if rest is not None:
+        ax.plot(*rest, "D", color=INK, markerfacecolor=INK if stable else WHITE, label="_rest", zorder=5)
+    ax.set(xlim=x_range, ylim=y_range, xlabel=x_label, ylabel=y_label)
     return _finish(ax, title, legend="inside")
 
 

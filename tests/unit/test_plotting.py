@@ -207,6 +207,46 @@ def test_image_keeps_pixels_sharp_and_names_what_they_mean():
     assert plotting.image(np.zeros((2, 2)), limits=(0, 1)).images[0].get_clim() == (0, 1)
 
 
+def spiral(x, y):
+    """x stands still on the line y = x, y on the line y = 0.5 − x; both do at (0.25, 0.25)."""
+    return y - x, 0.5 - x - y
+
+
+def test_phase_plane_draws_each_nullcline_where_its_slope_is_zero():
+    where = {"x_range": (-1.0, 1.0), "y_range": (-2.0, 2.0), "x_label": "V (mV)", "y_label": "n"}
+    path = torch.tensor([[-0.5, 1.0], [0.0, 0.5]])
+    ax = plotting.phase_plane(spiral, **where, names=("V", "n"), path=path, rest=(0.25, 0.25), stable=False)
+    first, second = (curves.get_paths()[0].vertices for curves in ax.collections)
+    assert np.allclose(first[:, 1], first[:, 0], atol=1e-6)
+    assert np.allclose(second[:, 1], 0.5 - second[:, 0], atol=1e-6)
+    assert np.ptp(first[:, 0]) > 1.9
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["path", "V stands still", "n stands still"]
+    assert np.array_equal(lines["path"].get_xydata(), path)
+    assert lines["_start"].get_xydata().tolist() == [[-0.5, 1.0]]
+    assert lines["_rest"].get_markerfacecolor() == plotting.WHITE
+    assert len({str(lines[f"{name} stands still"]._unscaled_dash_pattern) for name in "Vn"}) == 2
+    assert (ax.get_xlim(), ax.get_ylim()) == ((-1, 1), (-2, 2))
+    assert (
+        plotting.phase_plane(spiral, **where, rest=(0.25, 0.25)).get_lines()[-1].get_markerfacecolor() == plotting.INK
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x_range": (1.0, -1.0)}, "x_range's length must be positive"),
+        ({"path": np.zeros((4, 3))}, r"path must have shape \[T, 2\], got \(4, 3\)"),
+        ({"flow": lambda x, y: (x / 0, y)}, "flow must be finite"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_phase_plane_that_cannot_be_drawn_says_why(change, message):
+    where = {"x_range": (0.0, 1.0), "y_range": (0.0, 1.0), "x_label": "V (mV)", "y_label": "n"}
+    with pytest.raises(ValueError, match=message):
+        plotting.phase_plane(**{"flow": spiral, **where, **change})
+
+
 def test_panels_share_the_width_of_the_page():
     figure, axes = plotting.panels(2, 3, row_height=2.0, share_x=True)
     assert len(axes) == 6
