@@ -515,6 +515,7 @@ def phase_plane(
     path: Any = None,
     rest: tuple[float, float] | None = None,
     stable: bool = True,
+    legend: bool = True,
     title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -531,6 +532,7 @@ def phase_plane(
         path: ``[T, 2]``, drawn as a line that starts at a dot.
         rest: where both stand still, drawn as a diamond.
         stable: whether the path returns to ``rest``: a filled diamond, otherwise an open one.
+        legend: name the lines, always at the lower right, so that the frames of a slider agree.
         title: of the panel.
         ax: where to draw; None makes a new figure.
 
@@ -559,7 +561,9 @@ def phase_plane(
     if rest is not None:
         ax.plot(*rest, "D", color=INK, markerfacecolor=INK if stable else WHITE, label="_rest", zorder=5)
     ax.set(xlim=x_range, ylim=y_range, xlabel=x_label, ylabel=y_label)
-    return _finish(ax, title, legend="inside")
+    if legend:
+        ax.legend(loc="lower right", fontsize=9)
+    return _finish(ax, title)
 
 
 def image(

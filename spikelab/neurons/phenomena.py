@@ -3,8 +3,8 @@ r"""What a neuron model can do: Izhikevich's and the AdEx model, and four questi
 Between the LIF neuron and Hodgkin and Huxley's axon stand models of two variables, one fast (the potential) and one
 slow (a recovery or an adaptation). A few constants decide whether they accommodate, rebound or burst.
 
-A model here is a function of one step, on plain numpy arrays: one that counts its operations can go through it, too,
-and then the code that simulates a model also states its price.
+A model here is a function of one step, in numpy's arithmetic alone: an array that counts its operations can go through
+it, too, and then the code that simulates a model also states its price.
 
 Explained in chapter 02. Sources: Izhikevich 2003 and 2004; Brette and Gerstner 2005.
 """
@@ -81,9 +81,10 @@ def izhikevich(a: float, b: float, c: float, d: float, *, dt_ms: float = 0.1, st
     require_between("b", b, -10.0, 5 - 22.4**0.5, "above that the model has no resting point")
 
     def step(state: State, current: np.ndarray, dt: float) -> tuple[State, np.ndarray]:
-        v, u = state
+        v, u = (value.copy() for value in state)
         fired = v >= 30
-        v, u = np.where(fired, c, v), np.where(fired, u + d, u)
+        v[fired] = c
+        u[fired] = u[fired] + d
         v, u = v + dt * (0.04 * v * v + 5 * v + 140 - u + current), u + dt * a * (b * v - u)
         return (v, u), v >= 30
 
@@ -115,9 +116,10 @@ def adex(a: float, b: float, v_reset: float, *, dt_ms: float = 0.1, strongest: f
     require_between("v_reset", v_reset, -200.0, -1.0, "in mV, below the spike at 0 mV")
 
     def step(state: State, current: np.ndarray, dt: float) -> tuple[State, np.ndarray]:
-        v, w = state
+        v, w = (value.copy() for value in state)
         fired = v >= 0
-        v, w = np.where(fired, v_reset, v), np.where(fired, w + b, w)
+        v[fired] = v_reset
+        w[fired] = w[fired] + b
         rise = -30 * (v + 70.6) + 60 * np.exp((v + 50.4) / 2) - w + current
         v, w = v + dt / 281 * rise, w + dt / 144 * (a * (v + 70.6) - w)
         return (v, w), v >= 0

@@ -82,6 +82,28 @@ def test_adaptation_changes_with_its_constants():
     assert high_reset.bursts
 
 
+class Counted(np.ndarray):
+    total = 0
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        Counted.total += 1
+        plain = [x.view(np.ndarray) if isinstance(x, Counted) else x for x in inputs]
+        return np.asarray(getattr(ufunc, method)(*plain, **options)).view(Counted)
+
+
+@pytest.mark.parametrize(("model", "operations"), [(CHATTERING, 16), (adex(4.0, 80.5, -46.0), 19)])
+def test_an_array_that_counts_its_operations_goes_all_the_way_through(model, operations):
+    Counted.total = 0
+    model.step(tuple(np.array(x).view(Counted) for x in model.rest), np.array(1.0).view(Counted), model.dt_ms)
+    assert Counted.total == operations
+
+
+def test_a_step_leaves_the_state_before_it_alone():
+    before = (np.array([31.0, -60.0]), np.array([-12.0, -12.0]))
+    CHATTERING.step(before, np.zeros(2), 0.1)
+    assert [x.tolist() for x in before] == [[31.0, -60.0], [-12.0, -12.0]]
+
+
 def test_spike_times_are_one_array_for_each_current():
     silent, loud = fire(leaky(), np.tile([0.5, 3.0], (1000, 1)))
     assert silent.size == 0

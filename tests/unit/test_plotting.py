@@ -227,9 +227,9 @@ def test_phase_plane_draws_each_nullcline_where_its_slope_is_zero():
     assert lines["_rest"].get_markerfacecolor() == plotting.WHITE
     assert len({str(lines[f"{name} stands still"]._unscaled_dash_pattern) for name in "Vn"}) == 2
     assert (ax.get_xlim(), ax.get_ylim()) == ((-1, 1), (-2, 2))
-    assert (
-        plotting.phase_plane(spiral, **where, rest=(0.25, 0.25)).get_lines()[-1].get_markerfacecolor() == plotting.INK
-    )
+    bare = plotting.phase_plane(spiral, **where, rest=(0.25, 0.25), legend=False)
+    assert bare.get_legend() is None
+    assert bare.get_lines()[-1].get_markerfacecolor() == plotting.INK
 
 
 @pytest.mark.parametrize(
