@@ -133,9 +133,9 @@ class Detector:
 
 
 def default_weights() -> str:
-    """Return the weights that are taken if none are named: those of VOC, if any come with spikelab, else of pets."""
+    """Return the weights that are taken if none are named: of VOC, the longest trained first; without any, of pets."""
     there = pretrained.shipped()
-    for begins in ("voc-", "pets-ours", ""):
+    for begins in ("voc-long-", "voc-", "pets-ours", ""):
         found = [name for name in there if name.startswith(begins)]
         if found:
             return found[0]

@@ -231,9 +231,11 @@ def test_weights_that_find_nothing_in_pictures_are_refused():
 
 
 def test_weights_of_voc_come_first(monkeypatch):
-    there = ["animals-start", "pets-ours-body", "voc-tiny-a", "voc-tiny-b"]
+    there = ["animals-start", "pets-ours-body", "voc-a", "voc-b", "voc-long-a"]
     monkeypatch.setattr(pretrained, "shipped", lambda: there)
-    assert default_weights() == "voc-tiny-a"
+    assert default_weights() == "voc-long-a"
+    monkeypatch.setattr(pretrained, "shipped", lambda: there[:4])
+    assert default_weights() == "voc-a"
     monkeypatch.setattr(pretrained, "shipped", lambda: there[:2])
     assert default_weights() == "pets-ours-body"
     monkeypatch.setattr(pretrained, "shipped", lambda: [])
