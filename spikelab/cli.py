@@ -116,7 +116,7 @@ def detect(
         str,
         typer.Option(
             help=f"{WEIGHTS}. voc-... find all objects, of 20 classes; pets-... the one animal; animals-... find and "
-            "name it. If not given, the first of voc's, or of pets' where there are none."
+            "name it. If not given, the longest trained of voc's, or pets' where there are none."
         ),
     ] = "",
     score: Annotated[
