@@ -133,8 +133,6 @@ def _detector(result: dict, link: str) -> list[str]:
     network = config["model_options"]
     kind = network.get("neurons", "spiking" if config["model"] == "yolo" else "clamped")
     how = f"{network['decode'].replace('_', ' ')}, T = {config['num_steps']}" if kind == "spiking" else kind
-    if config["rate_weight"]:
-        how += ", spikes priced"
     side = "×".join(str(side) for side in dict.fromkeys(config["task_options"]["size"]))
     rates = ((result["spikes"] or {}).get("firing_rate") or {}).values()
     chip = next(value for way, value in cost["energy_uj"].items() if way.startswith("TrueNorth"))
