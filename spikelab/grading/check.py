@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import logging
 import os
 import re
@@ -24,6 +23,7 @@ from spikelab.grading.course import (
 
 PASSED, FAILED, NOT_STARTED, BY_HAND = "passed", "failed", "not started", "graded by hand"
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+NOT_PYTHON = ("SyntaxError", "IndentationError", "TabError")
 ARROW = re.compile(r"-+> *\d+ *")
 CELL_FILE = re.compile(r"\(\S+, line (\d+)\)$")
 
@@ -253,7 +253,7 @@ def _stopped(cell: Any) -> str | None:
     for output in cell.outputs if cell is not None and cell.cell_type == "code" else ():
         if output.output_type == "error":
             value = ESCAPES.sub("", output.evalue).strip()
-            if issubclass(getattr(builtins, output.ename, Exception), SyntaxError):
+            if output.ename in NOT_PYTHON:
                 where = CELL_FILE.sub(r"(line \1 of the cell)", value)
             else:
                 where = f"{value}, at: {_failing_line(output)}"
